@@ -1,0 +1,1 @@
+"""What must come out: the network in floats and in integers, its training and its checkpoints."""

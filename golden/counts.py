@@ -1,0 +1,127 @@
+"""Counts of operations, energy and the event bound, from a trace of the integer model."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .integer import LayerTrace, Trace
+from .spec import PIXEL_BITS, Preset
+
+# 45 nm, 32-bit: an addition and a multiply-accumulate, as the literature on SNNs counts them.
+ADD_PJ = 0.9
+MAC_PJ = 4.6
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one layer does for all images of a trace; mean per image where said.
+
+    Members
+    -------
+    images : images of the trace
+    visits : non-zero bundles visited: for a convolution, once for each output position and tap;
+        for pixels, non-zero bits; for attention, non-zero K and Q
+    weight_rows : weight rows read (visits times output groups)
+    adds_on, adds_off : additions whose spike was set, and those gated off in a visited bundle
+    dense_macs : multiply-accumulates of a dense network of the same shape, one time step
+    density : share of non-zero input bundles (of the layer's tensor, each counted once)
+    bound_cycles : event bound, mean per image
+    """
+
+    images: int
+    visits: int
+    weight_rows: int
+    adds_on: int
+    adds_off: int
+    dense_macs: int
+    density: float
+    bound_cycles: float
+
+
+def count_layers(trace: Trace, preset: Preset) -> dict[str, Counts]:
+    """Counts of every layer by name.
+
+    The event bound is ``visits * D_out / lanes`` for a synaptic layer, and for attention
+    ``(non-zero K + non-zero Q) * d / attention lanes`` with d lanes.
+    """
+    return {name: _count(record, preset) for name, record in trace.layers.items()}
+
+
+def energy_pj(counts: dict[str, Counts]) -> dict[str, float]:
+    """Energy of an image in pJ: additions of the spiking network, and a dense one's MACs."""
+    images = next(iter(counts.values())).images
+    adds = sum(c.adds_on for c in counts.values())
+    macs = sum(c.dense_macs for c in counts.values())
+    return {"spiking": adds * ADD_PJ / images, "dense": macs * MAC_PJ / images}
+
+
+def bundle_density(counts: dict[str, Counts]) -> float:
+    """Share of non-zero input bundles, mean over the layers that read spikes."""
+    shares = [c.density for c in counts.values() if c.density == c.density]
+    return sum(shares) / len(shares)
+
+
+def event_bound(counts: dict[str, Counts]) -> float:
+    """Event bound of an image in cycles."""
+    return sum(c.bound_cycles for c in counts.values())
+
+
+def _count(record: LayerTrace, preset: Preset) -> Counts:
+    if record.layer.kind == "attention":
+        return _count_attention(record, preset)
+    layer, inputs = record.layer, record.inputs
+    steps = preset.network.time_steps
+    if layer.kind == "pixels":
+        events = sum((inputs >> bit) & 1 for bit in range(PIXEL_BITS))  # B, C, H, W
+        spikes, steps = events, 1
+        density = float("nan")
+        images = len(inputs)
+    else:
+        grid = inputs.permute(0, 1, 4, 2, 3)
+        events, spikes = grid.amax(0), grid.sum(0)
+        density = float(events.double().mean())
+        images = inputs.shape[1]
+    visits, on = _visited(events, layer), _visited(spikes, layer)
+    places = layer.positions if layer.kind != "head" else preset.tokens
+    return Counts(
+        images=images,
+        visits=visits,
+        weight_rows=visits * layer.groups(preset.engine.lanes),
+        adds_on=on * layer.outputs,
+        adds_off=(visits * steps - on) * layer.outputs,
+        dense_macs=images * places * layer.fan_in * layer.outputs,
+        density=density,
+        bound_cycles=visits * layer.outputs / preset.engine.lanes / images,
+    )
+
+
+def _visited(values: Tensor, layer) -> int:
+    """Sum of (B, C, H, W) over all output positions and taps that see each value."""
+    if layer.kernel == 1:
+        return int(values.sum())
+    seen = values.sum(dim=1, keepdim=True).double()
+    ones = torch.ones(1, 1, 3, 3, dtype=torch.float64)
+    return int(functional.conv2d(seen, ones, stride=layer.stride, padding=1).sum())
+
+
+def _count_attention(record: LayerTrace, preset: Preset) -> Counts:
+    key, value, query = record.key, record.value, record.query
+    width = preset.network.head_channels
+    images = key.shape[1]
+    keys, queries = int((key != 0).sum()), int((query != 0).sum())
+    values = (value != 0).sum(-1)
+    # K^T V: each non-zero K adds to the lanes whose V is not 0; then each Q adds a row.
+    charged = int(((key != 0).sum(-1) * values).sum())
+    on = charged + queries * width
+    return Counts(
+        images=images,
+        visits=keys + queries,
+        weight_rows=0,
+        adds_on=on,
+        adds_off=(keys + queries) * width - on,
+        dense_macs=2 * images * preset.tokens**2 * preset.network.channels,
+        density=float("nan"),
+        bound_cycles=(keys + queries) / images,
+    )

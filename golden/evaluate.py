@@ -1,0 +1,58 @@
+"""The integer model on test images: accuracy, density, operations, energy and the event bound."""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .checkpoint import Checkpoint, checkpoint_path
+from .counts import bundle_density, count_layers, energy_pj, event_bound
+from .data import load_test_images
+from .integer import IntegerModel
+from .metrics import write_metrics
+from .spec import Preset, SpecError
+
+BATCH = 250
+# Operations are counted on so many images: they keep every tensor of the network.
+COUNTED = 100
+
+
+def integer_accuracy(model: IntegerModel, images: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy in percent."""
+    right = 0
+    for start in tqdm(range(0, len(images), BATCH), desc="integer model", unit="batch"):
+        logits = model.run(images[start : start + BATCH], keep=False).logits
+        right += int((logits.argmax(1).numpy() == labels[start : start + BATCH]).sum())
+    return 100.0 * right / len(labels)
+
+
+def evaluate_preset(preset: Preset, checkpoint: Path | None, limit: int | None) -> dict[str, float]:
+    """Measure a checkpoint, print the figures and merge them into ``metrics.json``."""
+    if limit is not None and limit < 1:
+        raise SpecError(f"limit is {limit}: must be at least 1")
+    images, labels = load_test_images(preset, limit)
+    stored = Checkpoint.load(checkpoint or checkpoint_path(preset), preset)
+    model = IntegerModel(stored)
+    counts = count_layers(model.run(images[:COUNTED]), preset)
+    energy = energy_pj(counts)
+    figures = {
+        "golden.accuracy": integer_accuracy(model, images, labels),
+        "golden.test_images": len(images),
+        "golden.bundle_density": bundle_density(counts),
+        "golden.energy_spiking_pj": energy["spiking"],
+        "golden.energy_dense_pj": energy["dense"],
+        "golden.adds_on": sum(c.adds_on for c in counts.values()) / len(images[:COUNTED]),
+        "golden.adds_off": sum(c.adds_off for c in counts.values()) / len(images[:COUNTED]),
+        "golden.weight_rows": sum(c.weight_rows for c in counts.values()) / len(images[:COUNTED]),
+        "golden.event_bound_cycles": event_bound(counts),
+    }
+    if "float_accuracy" in stored.info:
+        figures["golden.float_accuracy"] = float(stored.info["float_accuracy"])
+    write_metrics(preset.name, figures)
+    print(f"{'layer':18}{'bundles':>9}{'visits':>10}{'bound cycles':>14}   per image")
+    for name, c in counts.items():
+        share = "" if c.density != c.density else f"{c.density:.3f}"
+        print(f"{name:18}{share:>9}{c.visits / c.images:>10.0f}{c.bound_cycles:>14.0f}")
+    for name, value in figures.items():
+        print(f"{name:28}{value:>16.3f}")
+    return figures

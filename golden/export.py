@@ -1,0 +1,28 @@
+"""From a trained, folded network to a checkpoint of integers."""
+
+import numpy as np
+
+from .checkpoint import Checkpoint
+from .network import SpikingTransformer
+
+
+def export(network: SpikingTransformer, info: dict[str, str]) -> Checkpoint:
+    """Take the integers of a folded network.
+
+    Raises
+    ------
+    ValueError
+        If the network still has batch norm: fold it and train it on first.
+    """
+    layers = network.synapses()
+    if not all(layer.folded for layer in layers.values()):
+        raise ValueError("the network is not folded: call fold() and train it with its integers")
+    checkpoint = Checkpoint(
+        preset=network.preset,
+        weights={k: v.integer_weight().detach().numpy().astype(np.int8) for k, v in layers.items()},
+        biases={k: v.integer_bias().detach().numpy().astype(np.int32) for k, v in layers.items()},
+        scales={name: layer.scale for name, layer in layers.items()},
+        info=info,
+    )
+    checkpoint.check(f"of {network.preset.name}")
+    return checkpoint

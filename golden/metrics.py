@@ -1,0 +1,33 @@
+"""``metrics.json``: one flat object a preset, each figure written by the run that measured it."""
+
+import json
+from pathlib import Path
+
+from .files import whole_file
+from .spec import SpecError
+
+BUILD_DIR = Path("build")
+
+
+def build_dir(preset_name: str) -> Path:
+    """Folder of everything made for a preset."""
+    return BUILD_DIR / preset_name
+
+
+def read_metrics(preset_name: str) -> dict[str, float]:
+    """Figures so far; empty if nothing was measured."""
+    path = build_dir(preset_name) / "metrics.json"
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise SpecError(f"{path} is not valid JSON: {error}; remove it") from None
+
+
+def write_metrics(preset_name: str, figures: dict[str, float]) -> None:
+    """Merge figures into the preset's ``metrics.json``, whole or not at all."""
+    path = build_dir(preset_name) / "metrics.json"
+    merged = dict(sorted({**read_metrics(preset_name), **figures}.items()))
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(merged, indent=2) + "\n")

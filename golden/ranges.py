@@ -1,0 +1,147 @@
+"""Accumulator widths, derived and not guessed. Imports no torch.
+
+A sum of gated weights lies between the sum of a row's negative weights and that of its positive
+ones, whatever the spikes and in whatever order they come; every partial sum lies there too.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .checkpoint import Checkpoint
+from .schedule import Layer, network_layers
+from .spec import MAX_ALIGN, PIXEL_BITS, Preset, SpecError
+from .widths import signed_bits
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Bits of the datapath; all signed but the threshold.
+
+    Members
+    -------
+    sums : accumulators of the synaptic array
+    biased : sums with bias, and a spike as 1.0 of the residual stream
+    residual : residual stream in memory
+    potential : input of the neuron array
+    threshold : unsigned V_th
+    """
+
+    sums: int
+    biased: int
+    residual: int
+    potential: int
+    threshold: int
+
+    def check_fits(self, needed: "Widths") -> None:
+        """Raise :class:`SpecError` if a checkpoint needs more bits than these."""
+        for name, bits in asdict(needed).items():
+            built = getattr(self, name)
+            if bits > built:
+                raise SpecError(
+                    f"checkpoint needs {bits} bits for {name}: the hardware was built with {built};"
+                    " build it for this checkpoint, or with engine.widths = format"
+                )
+
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest value that can occur."""
+
+    low: int
+    high: int
+
+    @property
+    def bits(self) -> int:
+        """Bits of the two's complement that holds both ends."""
+        return signed_bits(self.low, self.high)
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(self.low + other.low, self.high + other.high)
+
+    def __or__(self, other: "Range") -> "Range":
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+def sum_range(weights: np.ndarray, largest_input: int = 1) -> Range:
+    """Range of gated sums of integer weights (outputs, ...), with inputs 0 to largest_input."""
+    rows = weights.reshape(len(weights), -1).astype(np.int64)
+    low = np.minimum(rows, 0).sum(1).min() * largest_input
+    high = np.maximum(rows, 0).sum(1).max() * largest_input
+    return Range(int(low), int(high))
+
+
+def layer_input_top(layer: Layer, preset: Preset) -> int:
+    """Largest multiple of a weight that one input can add."""
+    if layer.kind == "pixels":
+        return 2**PIXEL_BITS - 1
+    return preset.tokens if layer.kind == "head" else 1
+
+
+def checkpoint_widths(checkpoint: Checkpoint) -> Widths:
+    """Widths that the checkpoint's actual weights need."""
+
+    def ranges(layer: Layer) -> tuple[Range, Range, int]:
+        weights = checkpoint.weights[layer.name].astype(np.int64) << checkpoint.align(layer)
+        bias = checkpoint.biases[layer.name]
+        sums = sum_range(weights, layer_input_top(layer, checkpoint.preset))
+        return sums, Range(int(bias.min()), int(bias.max())), checkpoint.threshold(layer)
+
+    return _widths(checkpoint.preset, ranges)
+
+
+def format_widths(preset: Preset) -> Widths:
+    """Widths that suffice for any checkpoint of the preset."""
+    quant = preset.quant
+    weight, bias = 2 ** (quant.weight_bits - 1), 2 ** (quant.bias_bits - 1)
+
+    def ranges(layer: Layer) -> tuple[Range, Range, int]:
+        gain = layer.fan_in * layer_input_top(layer, preset)
+        fraction = quant.frac_bits
+        if layer.kind == "pixels":
+            fraction += PIXEL_BITS
+        elif layer.kind != "head":
+            gain <<= min(MAX_ALIGN, quant.frac_bits)
+        threshold = round(preset.network.neuron.threshold * 2**fraction)
+        return Range(-weight * gain, (weight - 1) * gain), Range(-bias, bias - 1), threshold
+
+    return _widths(preset, ranges)
+
+
+def built_widths(preset: Preset, checkpoint: Checkpoint | None) -> Widths:
+    """Widths to build: from the checkpoint's weights, or from the format if the preset says so."""
+    if preset.engine.widths == "format":
+        return format_widths(preset)
+    if checkpoint is None:
+        raise SpecError(
+            f"preset {preset.name} derives widths from a checkpoint and there is none:"
+            " give one, or set engine.widths to format"
+        )
+    return checkpoint_widths(checkpoint)
+
+
+def _widths(preset: Preset, ranges) -> Widths:
+    zero = Range(0, 0)
+    sums, biased, potential, residual, stream = zero, zero, zero, zero, zero
+    threshold = preset.threshold
+    for layer in network_layers(preset):
+        if layer.has_weights:
+            own, bias, level = ranges(layer)
+            sums, joined = sums | own, own + bias
+            threshold = max(threshold, level)
+        else:
+            joined = Range(0, 1 << preset.quant.frac_bits)
+        biased = biased | joined
+        if layer.residual != "none":
+            stream = joined if layer.residual == "set" else stream + joined
+            residual = residual | stream
+            joined = stream
+        if layer.neuron != "none":
+            potential = potential | joined
+    return Widths(
+        sums=sums.bits,
+        biased=biased.bits,
+        residual=residual.bits,
+        potential=potential.bits,
+        threshold=threshold.bit_length(),
+    )

@@ -1,0 +1,178 @@
+"""The layers of a network in the order they run, and where their data lie. Imports no torch."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from .spec import Preset
+
+LayerKind = Literal["pixels", "conv", "dense", "attention", "head"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One pass over the tokens (or positions) of an image.
+
+    Members
+    -------
+    name : as in the checkpoint, e.g. ``block0.fc1``
+    kind : ``pixels`` reads the image bit by bit; ``conv`` and ``dense`` read spikes; ``attention``
+        reads the attention core; ``head`` sums over all tokens and steps
+    inputs, outputs : channels
+    in_grid, out_grid : height and width of the positions read, and of those computed, before a pool
+    kernel, stride : of the convolution; 1 and 1 for a dense layer
+    pool : OR of 2x2 outputs
+    neuron : ``binary``, ``qkv`` (K, V and Q in turn for each head), or ``none``
+    residual : ``set`` starts the residual stream, ``add`` adds to it, ``none`` leaves it alone
+    """
+
+    name: str
+    kind: LayerKind
+    inputs: int
+    outputs: int
+    in_grid: tuple[int, int]
+    out_grid: tuple[int, int]
+    kernel: int = 1
+    stride: int = 1
+    pool: bool = False
+    neuron: Literal["binary", "qkv", "none"] = "binary"
+    residual: Literal["none", "set", "add"] = "none"
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the synaptic array works for this layer."""
+        return self.kind != "attention"
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weights in the checkpoint."""
+        taps = (self.kernel, self.kernel) if self.kernel > 1 else ()
+        return self.outputs, self.inputs, *taps
+
+    @property
+    def fan_in(self) -> int:
+        """Weight rows of one output group: taps times input channels."""
+        return self.kernel**2 * self.inputs
+
+    @property
+    def positions(self) -> int:
+        """Positions computed; 1 for the head."""
+        return self.out_grid[0] * self.out_grid[1]
+
+    @property
+    def pooled_positions(self) -> int:
+        """Positions written."""
+        return self.positions // 4 if self.pool else self.positions
+
+    def groups(self, lanes: int) -> int:
+        """Output groups of ``lanes`` channels."""
+        return -(-self.outputs // lanes)
+
+
+def network_layers(preset: Preset) -> list[Layer]:
+    """Every layer of the preset's network, in order."""
+    net = preset.network
+    layers = []
+    grid, channels = (preset.data.height, preset.data.width), preset.data.channels
+    last = len(net.stages) - 1
+    for index, stage in enumerate(net.stages):
+        out = -(-grid[0] // stage.stride), -(-grid[1] // stage.stride)
+        layers.append(
+            Layer(
+                f"stage{index}",
+                "conv" if index else "pixels",
+                channels,
+                stage.channels,
+                grid,
+                out,
+                kernel=3,
+                stride=stage.stride,
+                pool=stage.pool,
+                residual="set" if index == last else "none",
+            )
+        )
+        grid = (out[0] // 2, out[1] // 2) if stage.pool else out
+        channels = stage.channels
+    dim, hidden = net.channels, net.channels * net.mlp_ratio
+
+    def dense(name: str, inputs: int, outputs: int, **more) -> Layer:
+        return Layer(name, "dense", inputs, outputs, grid, grid, **more)
+
+    layers.append(Layer("position", "conv", dim, dim, grid, grid, kernel=3, residual="add"))
+    for block in range(net.blocks):
+        prefix = f"block{block}."
+        layers.append(dense(prefix + "qkv", dim, 3 * dim, neuron="qkv"))
+        joins = "none" if net.projection else "add"
+        layers.append(
+            Layer(prefix + "attention", "attention", dim, dim, grid, grid, residual=joins)
+        )
+        if net.projection:
+            layers.append(dense(prefix + "projection", dim, dim, residual="add"))
+        layers.append(dense(prefix + "fc1", dim, hidden))
+        layers.append(dense(prefix + "fc2", hidden, dim, residual="add"))
+    layers.append(Layer("head", "head", dim, preset.data.classes, grid, (1, 1), neuron="none"))
+    return layers
+
+
+class MemoryMap:
+    """Rows of every memory, and the rows at which each layer's data start.
+
+    A weight row holds the weights of ``lanes`` output channels for one input channel and tap; rows
+    of a layer are ordered by output group, tap and input channel. A bias row holds ``neuron_lanes``
+    biases. A spike row holds ``lanes`` bundles of one position; layers read one end of the spike
+    memory and write the other.
+
+    Parameters
+    ----------
+    preset : shapes
+
+    Members
+    -------
+    layers : the network's layers
+    weight_base, bias_base : by layer name, first row
+    spikes_in, spikes_out : by layer name, first row read and written
+    weight_rows, bias_rows, spike_rows, residual_rows, image_rows : depths
+    """
+
+    def __init__(self, preset: Preset) -> None:
+        self.preset = preset
+        self.layers = network_layers(preset)
+        self.weight_base: dict[str, int] = {}
+        self.bias_base: dict[str, int] = {}
+        self.weight_rows = self.bias_rows = 0
+        lanes = preset.engine.lanes
+        for layer in self.layers:
+            if layer.has_weights:
+                self.weight_base[layer.name] = self.weight_rows
+                self.bias_base[layer.name] = self.bias_rows
+                self.weight_rows += layer.groups(lanes) * layer.fan_in
+                self.bias_rows += layer.groups(lanes) * self.slices_per_group
+        self.residual_rows = preset.tokens * (preset.network.channels // preset.engine.neuron_lanes)
+        self.image_rows = preset.data.height * preset.data.width * preset.data.channels
+        self._place_spikes()
+
+    @cached_property
+    def slices_per_group(self) -> int:
+        """Slices of ``neuron_lanes`` channels in an output group."""
+        return self.preset.engine.lanes // self.preset.engine.neuron_lanes
+
+    def _place_spikes(self) -> None:
+        lanes = self.preset.engine.lanes
+        sizes = []  # rows that each layer hands to the next reader of the spike memory
+        for layer in self.layers:
+            writes = layer.neuron == "binary"
+            sizes.append(layer.pooled_positions * layer.groups(lanes) if writes else 0)
+        live, pairs = 0, []
+        for size in sizes:
+            pairs.append((live, size))
+            live = size or live
+        self.spike_rows = max(before + after for before, after in pairs)
+        self.spikes_in: dict[str, int] = {}
+        self.spikes_out: dict[str, int] = {}
+        read_at = 0
+        for layer, size in zip(self.layers, sizes, strict=True):
+            self.spikes_in[layer.name] = read_at
+            write_at = 0 if read_at else self.spike_rows - size
+            self.spikes_out[layer.name] = write_at
+            if size:
+                read_at = write_at

@@ -1,0 +1,228 @@
+"""Training: float epochs with batch norm, then epochs with the exported integers in the loop."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from .checkpoint import checkpoint_path
+from .data import load_split
+from .evaluate import integer_accuracy
+from .export import export
+from .files import whole_file
+from .integer import IntegerModel
+from .network import SpikingTransformer
+from .spec import Preset, SpecError, Train
+
+
+class Run:
+    """A training run that can be stopped at any time and resumed at the last whole epoch.
+
+    Parameters
+    ----------
+    preset : what to train, with a ``[train]`` section
+    folder : where the state and the log are kept
+    compiled : compile the network; pays off after some minutes of training
+    limit : number of training images, all if None
+
+    Members
+    -------
+    network : the network in training; folded after the last float epoch
+    float_accuracy : test accuracy in percent before folding, None until then
+    """
+
+    def __init__(
+        self, preset: Preset, folder: Path, *, compiled: bool = True, limit: int | None = None
+    ) -> None:
+        if preset.train is None:
+            raise SpecError(f"preset {preset.name} has no [train] section: cannot be trained")
+        self.preset, self.settings, self.folder = preset, preset.train, folder
+        self.compiled, self.limit = compiled, limit
+        self.float_accuracy: float | None = None
+        self.epoch = 0
+        self.lines: list[str] = []
+        torch.manual_seed(self.settings.seed)
+        self.network = SpikingTransformer(preset)
+
+    @property
+    def state_path(self) -> Path:
+        """File that holds the run between epochs."""
+        return self.folder / "train-state.pt"
+
+    def train(self) -> SpikingTransformer:
+        """Train to the end, from the last saved epoch if there is one of the same preset."""
+        settings = self.settings
+        images, labels = (torch.from_numpy(a.copy()) for a in load_split(self.preset, "train"))
+        images, labels = images[: self.limit], labels[: self.limit]
+        if settings.batch > len(images):
+            raise SpecError(
+                f"train.batch is {settings.batch}: must be at most {len(images)}, the images"
+            )
+        saved = self._load()
+        total = settings.epochs + settings.quant_epochs
+        for phase, first, count, rate in (
+            ("float", 0, settings.epochs, settings.learning_rate),
+            ("quant", settings.epochs, settings.quant_epochs, settings.quant_learning_rate),
+        ):
+            if self.epoch >= first + count:
+                continue
+            if phase == "quant" and not self.network.head.folded:
+                self.network.fold()
+            steps = count * (len(images) // settings.batch)
+            optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=1e-4)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimiser, rate, total_steps=steps + 1, pct_start=0.15
+            )
+            if saved is not None:
+                optimiser.load_state_dict(saved["optimiser"])
+                schedule.load_state_dict(saved["schedule"])
+                saved = None
+            forward = self._forward_function()
+            while self.epoch < first + count:
+                title = f"{phase} epoch {self.epoch + 1}/{total}"
+                self._epoch(title, images, labels, forward, optimiser, schedule)
+                self.epoch += 1
+                if self.epoch == settings.epochs:
+                    self.float_accuracy = self.test_accuracy()
+                    self.note(f"float test accuracy {self.float_accuracy:.2f} %")
+                last = self.epoch == first + count
+                self._save(None if last else optimiser, schedule)
+        return self.network
+
+    def test_accuracy(self) -> float:
+        """Accuracy on the held-out split in percent, in the network's present form."""
+        images, labels = load_split(self.preset, "test")
+        self.network.eval()
+        right = 0
+        with torch.no_grad():
+            for start in range(0, len(images), 500):
+                batch = torch.from_numpy(images[start : start + 500].astype(np.float32))
+                answer = self.network(batch).argmax(1).numpy()
+                right += int((answer == labels[start : start + 500]).sum())
+        self.network.train()
+        return 100.0 * right / len(labels)
+
+    def _forward_function(self):
+        def forward(pixels: Tensor) -> tuple[Tensor, Tensor]:
+            logits = self.network(pixels)
+            return logits, torch.stack(self.network.activity)
+
+        return torch.compile(forward, dynamic=False) if self.compiled else forward
+
+    def _epoch(self, title, images, labels, forward, optimiser, schedule) -> None:
+        settings = self.settings
+        right = seen = 0
+        density = torch.zeros(())
+        # Order and augmentation depend on seed and epoch alone, so a resumed run is the same run.
+        random = torch.Generator().manual_seed(settings.seed * 1000 + self.epoch)
+        batches = list(_batches(len(images), settings.batch, random))
+        with tqdm(batches, desc=title, unit="batch", mininterval=5) as bar:
+            for index in bar:
+                pixels = augment(images[index].float(), settings, random)
+                logits, activity = forward(pixels)
+                loss = functional.cross_entropy(logits, labels[index])
+                loss = loss + settings.firing_penalty * activity.mean()
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+                optimiser.step()
+                schedule.step()
+                right += int((logits.argmax(1) == labels[index]).sum())
+                seen += len(index)
+                density = activity.detach()
+                bar.set_postfix(acc=f"{100 * right / seen:.1f}", density=f"{density.mean():.3f}")
+        shares = " ".join(f"{share:.2f}" for share in density.tolist())
+        self.note(f"{title}: train accuracy {100 * right / seen:.2f} %, bundles {shares}")
+
+    def note(self, line: str) -> None:
+        """Print a line and keep it for the log."""
+        tqdm.write(line)
+        self.lines.append(line)
+
+    def _save(self, optimiser, schedule) -> None:
+        state = {
+            "preset": self.preset.model_dump_json(),
+            "limit": self.limit,
+            "epoch": self.epoch,
+            "lines": self.lines,
+            "float_accuracy": self.float_accuracy,
+            "network": self.network.state_dict(),
+            "optimiser": optimiser.state_dict() if optimiser else None,
+            "schedule": schedule.state_dict() if optimiser else None,
+        }
+        with whole_file(self.state_path) as partial:
+            torch.save(state, partial)
+
+    def _load(self) -> dict | None:
+        """Take up a saved run; return its optimiser's state if a phase was under way."""
+        if not self.state_path.is_file():
+            return None
+        try:
+            state = torch.load(self.state_path, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError):
+            raise SpecError(
+                f"{self.state_path} is not a whole training state: remove it to train anew"
+            ) from None
+        if (state["preset"], state["limit"]) != (self.preset.model_dump_json(), self.limit):
+            raise SpecError(
+                f"{self.state_path} belongs to another version of preset {self.preset.name}:"
+                " remove it to train anew"
+            )
+        self.epoch, self.lines = state["epoch"], state["lines"]
+        self.float_accuracy = state["float_accuracy"]
+        self.network.load_state_dict(state["network"])
+        tqdm.write(f"resuming after epoch {self.epoch}")
+        return state if state["optimiser"] else None
+
+
+def augment(pixels: Tensor, settings: Train, random: torch.Generator) -> Tensor:
+    """Shift each image by up to ``shift_pixels`` and flip half of them, as the preset says."""
+    reach = settings.shift_pixels
+    if reach:
+        height, width = pixels.shape[2:]
+        padded = functional.pad(pixels, [reach] * 4)
+        shifts = torch.randint(0, 2 * reach + 1, (2, len(pixels), 1), generator=random)
+        rows = (torch.arange(height) + shifts[0])[:, None, :, None]
+        columns = (torch.arange(width) + shifts[1])[:, None, None, :]
+        images = torch.arange(len(pixels))[:, None, None, None]
+        channels = torch.arange(pixels.shape[1])[None, :, None, None]
+        pixels = padded[images, channels, rows, columns]
+    if settings.flip:
+        flipped = torch.rand(len(pixels), generator=random) < 0.5
+        pixels = torch.where(flipped[:, None, None, None], pixels.flip(3), pixels)
+    return pixels
+
+
+def _batches(count: int, batch: int, random: torch.Generator) -> Iterator[Tensor]:
+    order = torch.randperm(count, generator=random)
+    for start in range(0, count - batch + 1, batch):
+        yield order[start : start + batch]
+
+
+def finish(run: Run, out: Path | None) -> None:
+    """Train to the end, export the integers, and write checkpoint and log side by side."""
+    path = out or checkpoint_path(run.preset)
+    if path.suffix != ".safetensors":
+        raise SpecError(f"out is {path}: must end in .safetensors")
+    network = run.train()
+    checkpoint = export(
+        network,
+        {
+            "command": f"python -m golden train --preset {run.preset.name}",
+            "seed": str(run.settings.seed),
+            "float_accuracy": f"{run.float_accuracy:.2f}",
+        },
+    )
+    images, labels = load_split(run.preset, "test")
+    accuracy = integer_accuracy(IntegerModel(checkpoint), images, labels)
+    run.note(f"integer test accuracy {accuracy:.2f} %")
+    checkpoint.save(path)
+    lines = [f"{checkpoint.info['command']}  (seed {run.settings.seed})", *run.lines]
+    with whole_file(path.with_suffix(".log")) as partial:
+        partial.write_text("\n".join(lines) + "\n")
+    tqdm.write(f"wrote {path}")
