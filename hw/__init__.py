@@ -1,0 +1,1 @@
+"""What becomes silicon: one block a file, and the accelerator that joins them."""

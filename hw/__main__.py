@@ -1,0 +1,65 @@
+"""``python -m hw``: Verilog of a preset, or of one block of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golden.checkpoint import Checkpoint, checkpoint_path
+from golden.cli import friendly_errors
+from golden.metrics import read_metrics
+from golden.spec import Preset, SpecError, load_preset
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+PresetName = Annotated[str, typer.Option("--preset", help="Name in presets/, or a .toml file.")]
+
+
+def find_checkpoint(preset: Preset, path: Path | None) -> Checkpoint | None:
+    """Load the checkpoint given, or the shipped one if the preset derives widths from it."""
+    if path is None and preset.engine.widths == "format":
+        return None
+    return Checkpoint.load(path or checkpoint_path(preset), preset)
+
+
+@app.callback()
+def main() -> None:
+    """Generate hardware."""
+
+
+@app.command()
+@friendly_errors
+def verilog(
+    preset: PresetName = "tiny",
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+    block: Annotated[str | None, typer.Option(help="Write this block alone.")] = None,
+) -> None:
+    """Write the accelerator's Verilog and its JSON to build/<preset>/."""
+    from .build import build_verilog, make_accelerator, verilog_path
+    from .verilog import generate
+
+    spec = load_preset(preset)
+    if block is None:
+        path = build_verilog(spec, find_checkpoint(spec, checkpoint))
+        figures = read_metrics(spec.name)
+        print(
+            f"wrote {path}: {figures['verilog.bytes'] / 1000:.0f} kB"
+            f" in {figures['verilog.seconds']:.1f} s,"
+            f" {figures['rtl.multipliers']:.0f} multiplication cells"
+        )
+        return
+    from golden.ranges import built_widths
+
+    from .accelerator import BLOCKS
+
+    if block not in BLOCKS:
+        raise SpecError(f"no block {block}: known are {', '.join(BLOCKS)}")
+    widths = built_widths(spec, find_checkpoint(spec, checkpoint))
+    submodules = make_accelerator(spec, widths).elaborate(None).submodules
+    path = verilog_path(spec).with_name(f"{block}.v")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(generate(getattr(submodules, block), block).text)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,122 @@
+"""Build products of a preset: Verilog, and a JSON that says what was built."""
+
+import binascii
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+
+from golden.checkpoint import Checkpoint
+from golden.metrics import build_dir, write_metrics
+from golden.ranges import Widths, built_widths
+from golden.spec import Preset, SpecError, parse_preset
+
+from . import spaces
+from .accelerator import Accelerator
+from .verilog import generate
+
+TOP = "accelerator"
+# A frame that stops for so many cycles is dropped; at 100 MHz and 115,200 baud, 12 bytes.
+TIMEOUT_CYCLES = 100_000
+
+
+def verilog_path(preset: Preset) -> Path:
+    """Where the preset's Verilog goes; its JSON lies beside it."""
+    return build_dir(preset.name) / f"{TOP}.v"
+
+
+def fingerprint(preset: Preset, widths: Widths) -> int:
+    """CRC-32 of preset and widths, by which a host knows what it talks to."""
+    return binascii.crc32(json.dumps([preset.model_dump(), asdict(widths)]).encode())
+
+
+def make_accelerator(preset: Preset, widths: Widths) -> Accelerator:
+    """Accelerator of a preset with its fingerprint."""
+    return Accelerator(
+        preset, widths, fingerprint=fingerprint(preset, widths), timeout=TIMEOUT_CYCLES
+    )
+
+
+def build_verilog(preset: Preset, checkpoint: Checkpoint | None) -> Path:
+    """Write Verilog, JSON and the ``verilog`` figures of a preset.
+
+    Raises
+    ------
+    SpecError
+        If widths come from a checkpoint and there is none.
+    """
+    started = perf_counter()
+    widths = built_widths(preset, checkpoint)
+    accelerator = make_accelerator(preset, widths)
+    made = generate(accelerator, TOP)
+    path = verilog_path(preset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, made.text)
+    description = {
+        "preset": preset.model_dump(),
+        "widths": asdict(widths),
+        "fingerprint": fingerprint(preset, widths),
+        "top": TOP,
+        "ports": {
+            "clk": {"direction": "in", "bits": 1},
+            "rst": {"direction": "in", "bits": 1},
+            **_ports(accelerator),
+        },
+        "write_spaces": [asdict(space) for space in spaces.write_spaces(preset, widths)],
+        "read_spaces": [asdict(space) for space in spaces.read_spaces(preset)],
+        "latency": latency_formulas(preset),
+    }
+    _write(path.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
+    write_metrics(
+        preset.name,
+        {
+            "rtl.multipliers": made.multipliers,
+            "verilog.bytes": len(made.text),
+            "verilog.seconds": perf_counter() - started,
+        },
+    )
+    return path
+
+
+def read_description(preset: Preset) -> tuple[Preset, Widths]:
+    """Preset and widths of the Verilog that was built.
+
+    Raises
+    ------
+    SpecError
+        If there is none.
+    """
+    path = verilog_path(preset).with_suffix(".json")
+    if not path.is_file():
+        raise SpecError(f"no {path}: build it with `make verilog PRESET={preset.name}`")
+    stored = json.loads(path.read_text())
+    return parse_preset(stored["preset"], source=str(path)), Widths(**stored["widths"])
+
+
+def latency_formulas(preset: Preset) -> dict[str, str]:
+    """Cycles of each kind of layer, with the preset's numbers filled in."""
+    lanes = preset.engine.lanes
+    order = preset.attention_order
+    return {
+        "synaptic layer": f"sum over tokens of non-zero input bundles * ceil(D_out / {lanes}),"
+        " at least lanes / neuron_lanes a group, and about 25 a layer",
+        "attention": f"order {order}: charging hides behind the Q, K, V layer;"
+        " reading takes the ones of Q, at least T a head and token",
+        "bound": f"sum of non-zero input bundles * D_out / {lanes}, and non-zero K + non-zero Q",
+    }
+
+
+def _ports(component) -> dict[str, dict]:
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        name = "__".join(str(part) for part in path)
+        bits = len(value.as_value() if hasattr(value, "as_value") else value)
+        ports[name] = {"direction": member.flow.name.lower(), "bits": bits}
+    return ports
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

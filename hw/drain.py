@@ -1,0 +1,148 @@
+"""Drain: from a finished output group to slices with bias."""
+
+from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .layouts import sums_layout
+
+
+class Drain(wiring.Component):
+    """Take a group's sums at once and give them out a slice a cycle, with bias.
+
+    Overview
+    --------
+    The synaptic array goes on with the next group while this one leaves in slices of
+    ``neuron_lanes`` channels. That divides neurons, residual memory width and bias memory width by
+    ``lanes / neuron_lanes``, and costs no time as long as a group has that many events.
+
+    Design
+    ------
+    ::
+
+        i --> [group] --> slice mux --> [slice] --> + bias --> [slice + bias] --> o
+                              |                       ^
+                              +--> bias_addr ... bias_data
+
+    Bias rows follow the slices of a position; where a pool makes four positions of one, the rows of
+    a group repeat four times before the next group's.
+
+    Latency and resources
+    ---------------------
+    The first slice leaves 3 cycles after its group arrived; ``lanes / neuron_lanes`` cycles a
+    group. ``lanes * time_steps * width`` flip-flops for the group and ``neuron_lanes * time_steps``
+    adders of ``biased_width`` bits.
+
+    Parameters
+    ----------
+    lanes, time_steps, width : of the synaptic array
+    neuron_lanes : channels in a slice; divides ``lanes``
+    biased_width : bits of a sum with bias, signed
+    bias_bits : bits of a bias, signed
+    bias_rows : depth of the bias storage, ``neuron_lanes`` biases a row
+    max_groups : most output groups of a layer
+
+    Members
+    -------
+    i : In, stream of :func:`hw.layouts.sums_layout` with ``lanes`` channels
+    o : Out, stream of :func:`hw.layouts.sums_layout` with ``neuron_lanes`` channels
+    start : In, a layer begins: start from ``bias_base``
+    bias_base : In, first bias row of the layer
+    last_group : In, output groups of the layer, less 1
+    pool : In, each group comes four times
+    bias_addr, bias_en, bias_data : to the read port of the bias storage
+    """
+
+    def __init__(
+        self,
+        *,
+        lanes: int,
+        neuron_lanes: int,
+        time_steps: int,
+        width: int,
+        biased_width: int,
+        bias_bits: int,
+        bias_rows: int,
+        max_groups: int,
+    ) -> None:
+        if neuron_lanes < 1 or lanes % neuron_lanes:
+            raise ValueError(f"neuron_lanes is {neuron_lanes}: must divide lanes, {lanes}")
+        self.lanes, self.neuron_lanes, self.time_steps = lanes, neuron_lanes, time_steps
+        self.width, self.biased_width = width, biased_width
+        self.bias_bits, self.bias_rows, self.max_groups = bias_bits, bias_rows, max_groups
+        super().__init__(
+            {
+                "i": In(stream.Signature(sums_layout(lanes, time_steps, width))),
+                "o": Out(stream.Signature(sums_layout(neuron_lanes, time_steps, biased_width))),
+                "start": In(1),
+                "bias_base": In(range(bias_rows)),
+                "last_group": In(range(max_groups)),
+                "pool": In(1),
+                "bias_addr": Out(range(bias_rows)),
+                "bias_en": Out(1),
+                "bias_data": In(neuron_lanes * bias_bits),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Build the group register, the slice register and the adders."""
+        m = Module()
+        slices = self.lanes // self.neuron_lanes
+        group, draining = Signal.like(self.i.payload), Signal()
+        place, window = Signal(range(slices)), Signal(2)
+        row, group_row = Signal(range(self.bias_rows)), Signal(range(self.bias_rows))
+        group_index = Signal(range(self.max_groups))
+
+        picked_valid, pick, add = Signal(), Signal(), Signal()
+        picked = Signal(sums_layout(self.neuron_lanes, self.time_steps, self.width))
+        last_slice = place == slices - 1
+        m.d.comb += [
+            add.eq(~self.o.valid | self.o.ready),
+            pick.eq(draining & (~picked_valid | add)),
+            self.i.ready.eq(~draining | (pick & last_slice)),
+            self.bias_addr.eq(row),
+            self.bias_en.eq(pick),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += draining.eq(self.i.valid)
+            with m.If(self.i.valid):
+                m.d.sync += group.eq(self.i.payload)
+
+        with m.If(pick):
+            m.d.sync += [place.eq(Mux(last_slice, 0, place + 1)), row.eq(row + 1)]
+            with m.If(last_slice):
+                m.d.sync += window.eq(window + 1)
+                with m.If(self.pool & (window != 3)):
+                    m.d.sync += row.eq(group_row)
+                with m.Elif(group_index == self.last_group):
+                    m.d.sync += [
+                        group_index.eq(0),
+                        row.eq(self.bias_base),
+                        group_row.eq(self.bias_base),
+                    ]
+                with m.Else():
+                    m.d.sync += [group_index.eq(group_index + 1), group_row.eq(row + 1)]
+        with m.If(self.start):
+            m.d.sync += [
+                row.eq(self.bias_base),
+                group_row.eq(self.bias_base),
+                group_index.eq(0),
+                window.eq(0),
+            ]
+
+        parts = [
+            group.sums.as_value().word_select(k, self.neuron_lanes * self.time_steps * self.width)
+            for k in range(slices)
+        ]
+        with m.If(~picked_valid | add):
+            m.d.sync += picked_valid.eq(pick)
+            with m.If(pick):
+                m.d.sync += picked.sums.as_value().eq(Array(parts)[place])
+
+        with m.If(add):
+            m.d.sync += self.o.valid.eq(picked_valid)
+            for lane in range(self.neuron_lanes):
+                bias = self.bias_data.word_select(lane, self.bias_bits).as_signed()
+                for step in range(self.time_steps):
+                    m.d.sync += self.o.payload.sums[lane][step].eq(picked.sums[lane][step] + bias)
+        return m

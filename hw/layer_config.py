@@ -1,0 +1,200 @@
+"""The schedule as the hardware reads it: one record of constants a layer."""
+
+from dataclasses import dataclass
+
+from amaranth.lib import data, enum
+
+from golden.schedule import Layer, MemoryMap
+from golden.spec import Preset
+
+from .residual import ResidualMode
+
+
+class Sink(enum.Enum, shape=2):
+    """Where the slices of a layer go."""
+
+    SPIKES = 0
+    ATTENTION = 1
+    LOGITS = 2
+
+
+@dataclass(frozen=True)
+class ConfigSizes:
+    """Bits of a record's fields, enough for every layer of a preset.
+
+    Members
+    -------
+    addr : rows of the image or spike memory; one bit more, for taps outside the border wrap
+    row : rows of the weight memory
+    grid : positions along one side, from -1 to one beyond the end
+    taps : taps in a row
+    chunks : chunks of a position
+    groups : output groups of a layer
+    bias : rows of the bias memory
+    spikes : rows of the spike memory
+    slices : slices a layer makes
+    """
+
+    addr: int
+    row: int
+    grid: int
+    taps: int
+    chunks: int
+    groups: int
+    bias: int
+    spikes: int
+    slices: int
+
+    @classmethod
+    def of(cls, preset: Preset) -> "ConfigSizes":
+        """Sizes for the preset."""
+        where = MemoryMap(preset)
+        lanes = preset.engine.lanes
+        layers = [layer for layer in where.layers if layer.has_weights]
+        sides = [side for layer in layers for side in (*layer.in_grid, *layer.out_grid)]
+        return cls(
+            addr=max(where.image_rows, where.spike_rows).bit_length() + 1,
+            row=where.weight_rows.bit_length(),
+            grid=max(sides).bit_length() + 2,
+            taps=max(2, preset.tokens - 1).bit_length(),
+            chunks=max(chunks_per_position(layer, lanes) for layer in layers).bit_length(),
+            groups=max(layer.groups(lanes) for layer in layers).bit_length(),
+            bias=where.bias_rows.bit_length(),
+            spikes=where.spike_rows.bit_length(),
+            slices=max(slice_count(layer, preset) for layer in where.layers).bit_length(),
+        )
+
+    def fetch_layout(self) -> data.StructLayout:
+        """Fields that the fetcher reads.
+
+        ``pixels`` reads the image instead of spikes; ``kernel3`` has 3x3 taps with padding 1, else
+        ``last_tap + 1`` taps in one row; ``pool`` visits the four positions of a window for each
+        output group. ``last_y, last_x`` are the last position written; ``step`` is the distance of
+        written positions in input rows or columns, ``stride`` that of positions in a window;
+        ``bottom, right`` the place of the first tap whose third tap lies outside. Names in
+        ``_addr`` are address steps, those in ``_rows`` steps of the weight row.
+        """
+        return data.StructLayout(
+            {
+                "pixels": 1,
+                "kernel3": 1,
+                "pool": 1,
+                "in_base": self.addr,
+                "last_y": self.grid,
+                "last_x": self.grid,
+                "step": 3,
+                "stride": 2,
+                "bottom": self.grid,
+                "right": self.grid,
+                "stride_y_addr": self.addr,
+                "stride_x_addr": self.addr,
+                "step_y_addr": self.addr,
+                "step_x_addr": self.addr,
+                "line_addr": self.addr,
+                "position_addr": self.addr,
+                "last_chunk": self.chunks,
+                "last_tap": self.taps,
+                "last_group": self.groups,
+                "weight_base": self.row,
+                "group_rows": self.row,
+                "line_rows": self.row,
+                "tap_rows": self.row,
+                "chunk_rows": self.row,
+            }
+        )
+
+    def layout(self) -> data.StructLayout:
+        """A whole record.
+
+        ``attention`` takes slices from the attention core instead of the synaptic array; ``skip``
+        writes them as they are, for a projection to read; ``slices`` is how many slices the layer
+        makes.
+        """
+        return data.StructLayout(
+            {
+                "fetch": self.fetch_layout(),
+                "attention": 1,
+                "skip": 1,
+                "sink": Sink,
+                "qkv": 1,
+                "residual": ResidualMode,
+                "bias_base": self.bias,
+                "out_base": self.spikes,
+                "slices": self.slices,
+            }
+        )
+
+
+def chunks_per_position(layer: Layer, lanes: int) -> int:
+    """Chunks that hold a position's input: one a pixel channel, or one for ``lanes`` channels."""
+    return layer.inputs if layer.kind == "pixels" else -(-layer.inputs // lanes)
+
+
+def slice_count(layer: Layer, preset: Preset) -> int:
+    """Slices of ``neuron_lanes`` channels that a layer makes for an image."""
+    if not layer.has_weights:
+        return layer.positions * (layer.outputs // preset.engine.neuron_lanes)
+    per_group = preset.engine.lanes // preset.engine.neuron_lanes
+    return layer.positions * layer.groups(preset.engine.lanes) * per_group
+
+
+def layer_records(preset: Preset) -> list[dict]:
+    """Initialisers of the records of :meth:`ConfigSizes.layout`, one a layer, in order."""
+    where, sizes = MemoryMap(preset), ConfigSizes.of(preset)
+    return [_record(layer, preset, where, sizes) for layer in where.layers]
+
+
+def _record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) -> dict:
+    sinks = {"binary": Sink.SPIKES, "qkv": Sink.ATTENTION, "none": Sink.LOGITS}
+    record = {
+        "attention": not layer.has_weights,
+        "skip": not layer.has_weights and preset.network.projection,
+        "sink": sinks[layer.neuron],
+        "qkv": layer.neuron == "qkv",
+        "residual": ResidualMode[layer.residual.upper()],
+        "bias_base": where.bias_base.get(layer.name, 0),
+        "out_base": where.spikes_out[layer.name],
+        "slices": slice_count(layer, preset),
+    }
+    if layer.has_weights:
+        record["fetch"] = _fetch_record(layer, preset, where, sizes)
+    return record
+
+
+def _fetch_record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) -> dict:
+    lanes = preset.engine.lanes
+    chunks = chunks_per_position(layer, lanes)
+    pixels, head = layer.kind == "pixels", layer.kind == "head"
+    padding = 1 if layer.kernel == 3 else 0
+    step = layer.stride * (2 if layer.pool else 1)
+    height, width = layer.in_grid
+    line = width * chunks
+    rows, columns = (side // (2 if layer.pool else 1) for side in layer.out_grid)
+    base = 0 if pixels else where.spikes_in[layer.name]
+    return {
+        "pixels": pixels,
+        "kernel3": layer.kernel == 3,
+        "pool": layer.pool,
+        "in_base": (base - padding * (line + chunks)) % 2**sizes.addr,
+        "last_y": rows - 1,
+        "last_x": columns - 1,
+        "step": step,
+        "stride": layer.stride,
+        "bottom": (height - 2) % 2**sizes.grid,
+        "right": (width - 2) % 2**sizes.grid,
+        "stride_y_addr": layer.stride * line,
+        "stride_x_addr": layer.stride * chunks,
+        "step_y_addr": step * line,
+        "step_x_addr": step * chunks,
+        "line_addr": line,
+        "position_addr": chunks,
+        "last_chunk": chunks - 1,
+        # The head is one output position whose taps are all tokens, with the same weights for each.
+        "last_tap": preset.tokens - 1 if head else layer.kernel - 1,
+        "last_group": layer.groups(lanes) - 1,
+        "weight_base": where.weight_base[layer.name],
+        "group_rows": layer.fan_in,
+        "line_rows": layer.kernel * layer.inputs,
+        "tap_rows": 0 if head else layer.inputs,
+        "chunk_rows": 1 if pixels else lanes,
+    }

@@ -1,0 +1,102 @@
+"""What a checkpoint and an image look like in the accelerator's memories. Plain numpy."""
+
+import numpy as np
+
+from golden.checkpoint import Checkpoint
+from golden.ranges import Widths, checkpoint_widths
+from golden.schedule import Layer, network_layers
+from golden.spec import Preset, SpecError
+
+from . import spaces
+from .frames import load_requests
+
+
+def checkpoint_requests(checkpoint: Checkpoint, widths: Widths, max_payload: int) -> list[bytes]:
+    """Frames that load a checkpoint into hardware of these widths.
+
+    Raises
+    ------
+    SpecError
+        If the checkpoint's sums do not fit the widths that were built.
+    """
+    widths.check_fits(checkpoint_widths(checkpoint))
+    preset = checkpoint.preset
+    known = spaces.write_spaces(preset, widths)
+    images = {
+        spaces.WEIGHTS: known[spaces.WEIGHTS].pack(weight_rows(checkpoint)),
+        spaces.BIASES: known[spaces.BIASES].pack(bias_rows(checkpoint)),
+        spaces.FORMATS: known[spaces.FORMATS].pack(format_rows(checkpoint, widths)),
+    }
+    return [
+        frame
+        for index, content in images.items()
+        for frame in load_requests(known[index], index, content, max_payload)
+    ]
+
+
+def image_requests(image: np.ndarray, preset: Preset, widths: Widths, max_payload: int) -> list:
+    """Frames that load an image, uint8 of shape (channels, height, width), pixel by pixel.
+
+    Raises
+    ------
+    SpecError
+        If the image is not of the preset's shape and type.
+    """
+    shape = (preset.data.channels, preset.data.height, preset.data.width)
+    if image.dtype != np.uint8 or image.shape != shape:
+        raise SpecError(f"image is {image.dtype} of shape {image.shape}: must be uint8 of {shape}")
+    content = image.transpose(1, 2, 0).tobytes()
+    space = spaces.write_spaces(preset, widths)[spaces.IMAGE]
+    return list(load_requests(space, spaces.IMAGE, content, max_payload))
+
+
+def weight_rows(checkpoint: Checkpoint) -> list[int]:
+    """Rows of the weight storage; see :class:`golden.schedule.MemoryMap` for their order."""
+    preset = checkpoint.preset
+    lanes, bits = preset.engine.lanes, preset.quant.weight_bits
+    rows = []
+    for layer in _weighted(preset):
+        weight = checkpoint.weights[layer.name].reshape(layer.outputs, layer.inputs, -1)
+        by_tap = _padded(weight.transpose(2, 1, 0), layer.groups(lanes) * lanes)
+        for group in range(layer.groups(lanes)):
+            part = by_tap[:, :, group * lanes : (group + 1) * lanes]
+            rows += [_pack(row, bits) for row in part.reshape(-1, lanes)]
+    return rows
+
+
+def bias_rows(checkpoint: Checkpoint) -> list[int]:
+    """Rows of the bias storage, ``neuron_lanes`` biases each."""
+    preset = checkpoint.preset
+    lanes, width = preset.engine.lanes, preset.engine.neuron_lanes
+    rows = []
+    for layer in _weighted(preset):
+        bias = _padded(checkpoint.biases[layer.name], layer.groups(lanes) * lanes)
+        rows += [_pack(row, preset.quant.bias_bits) for row in bias.reshape(-1, width)]
+    return rows
+
+
+def format_rows(checkpoint: Checkpoint, widths: Widths) -> list[int]:
+    """Rows of the format storage, one a layer."""
+    layout = spaces.format_layout(widths)
+    rows = []
+    for layer in network_layers(checkpoint.preset):
+        align = checkpoint.align(layer) if layer.has_weights else 0
+        fields = {"align": align, "threshold": checkpoint.threshold(layer)}
+        rows.append(layout.const(fields).as_value().value)
+    return rows
+
+
+def _weighted(preset: Preset) -> list[Layer]:
+    return [layer for layer in network_layers(preset) if layer.has_weights]
+
+
+def _padded(values: np.ndarray, size: int) -> np.ndarray:
+    """Fill the last axis up with zeros."""
+    missing = size - values.shape[-1]
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
+
+
+def _pack(values: np.ndarray, bits: int) -> int:
+    """Pack signed values into one row, the first in the lowest bits."""
+    mask = (1 << bits) - 1
+    return sum((int(value) & mask) << (index * bits) for index, value in enumerate(values))

@@ -1,0 +1,44 @@
+"""Elastic pipeline control: who may move, and when."""
+
+from amaranth.hdl import Cat, Module, Signal, Value, ValueLike
+from amaranth.lib import stream
+
+
+def elastic_stages(
+    m: Module,
+    source: stream.Interface,
+    sink: stream.Interface,
+    depth: int,
+    *,
+    open: ValueLike = 1,
+) -> list[Value]:
+    """Control ``depth`` register stages between two streams; a stage fills when it or one after it
+    is empty, or when the sink takes its payload.
+
+    Adds the stages' valid bits to ``m`` and drives ``source.ready`` and ``sink.valid``. Holes close
+    while the sink stalls. ``source.ready`` depends on ``sink.ready`` through one OR, whatever the
+    depth, and never on ``source.valid``.
+
+    Parameters
+    ----------
+    m : module that owns the stages
+    source, sink : streams into the first stage and out of the last
+    depth : register stages, at least 1
+    open : while low, nothing is taken from the source
+
+    Returns
+    -------
+    list of Value
+        For each stage the bit that loads its registers.
+    """
+    valid = Signal(depth)
+    loads = []
+    for stage in range(depth):
+        load = Signal(name=f"load_{stage}")
+        # Written out per stage: a chain from stage to stage would be depth gates long.
+        m.d.comb += load.eq(sink.ready | ~valid[stage:].all())
+        with m.If(load):
+            m.d.sync += valid[stage].eq(Cat(source.valid & open, valid)[stage])
+        loads.append(load)
+    m.d.comb += [source.ready.eq(loads[0] & open), sink.valid.eq(valid[-1])]
+    return loads

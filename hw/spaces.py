@@ -1,0 +1,45 @@
+"""What the host can reach: memories to load, and words to read."""
+
+from amaranth.lib import data
+
+from golden.ranges import Widths
+from golden.schedule import MemoryMap, network_layers
+from golden.spec import PIXEL_BITS, Preset
+
+from .frames import Space
+from .logits import LOGIT_BITS
+from .sequencer import COUNTER_BITS
+from .weight_fetch import SHIFT_BITS
+
+WEIGHTS, BIASES, FORMATS, IMAGE = range(4)
+LOGITS, COUNTERS = range(2)
+
+
+def format_layout(widths: Widths) -> data.StructLayout:
+    """A layer's row of the format storage: shift of its weights, and V_th in its unit."""
+    return data.StructLayout({"align": SHIFT_BITS, "threshold": widths.threshold})
+
+
+def write_spaces(preset: Preset, widths: Widths) -> tuple[Space, ...]:
+    """Weights, biases, formats and image, in the order of their numbers."""
+    where, engine, quant = MemoryMap(preset), preset.engine, preset.quant
+    return (
+        Space("weights", where.weight_rows, engine.lanes * quant.weight_bits),
+        Space("biases", where.bias_rows, engine.neuron_lanes * quant.bias_bits),
+        Space("formats", len(where.layers), format_layout(widths).size),
+        Space("image", where.image_rows, PIXEL_BITS),
+    )
+
+
+def logit_words(preset: Preset) -> int:
+    """Words of the logit storage: the classes, filled up to whole output groups."""
+    head = network_layers(preset)[-1]
+    return head.groups(preset.engine.lanes) * preset.engine.lanes
+
+
+def read_spaces(preset: Preset) -> tuple[Space, ...]:
+    """Logits and, where the preset has them, counters (cycles and stalls of each layer)."""
+    spaces = [Space("logits", logit_words(preset), LOGIT_BITS)]
+    if preset.engine.counters:
+        spaces.append(Space("counters", 2 * len(network_layers(preset)), COUNTER_BITS))
+    return tuple(spaces)

@@ -1,0 +1,70 @@
+"""Verilog of a component, one module a block, with its cell counts."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from amaranth._toolchain.yosys import find_yosys
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+# Cells that no block may have: everything is additions, gates and shifts.
+MULTIPLIERS = ("$mul", "$div", "$mod", "$divfloor", "$modfloor", "$pow", "$macc")
+
+# Every memory is loaded through ports, so the zeros that Amaranth writes into a memory are dropped
+# (a line of Verilog each); memories with real contents keep them.
+_ZERO_INIT = re.compile(
+    r"^  cell \$meminit_v2 [^\n]*\n(?:    [^\n]*\n)*?    connect \\DATA \d+'0+\n(?:    [^\n]*\n)*?"
+    r"  end\n",
+    re.MULTILINE,
+)
+_CELL = re.compile(r"^ +cell (\$\S+) ", re.MULTILINE)
+_ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Verilog and what Yosys counted in it.
+
+    Members
+    -------
+    text : Verilog, one module a block
+    cells : number of cells by type, before any mapping; instances count as often as they occur
+    """
+
+    text: str
+    cells: dict[str, int]
+
+    @property
+    def multipliers(self) -> int:
+        """Multiplications, divisions and powers; 0 for every block of this project."""
+        return sum(self.cells.get(kind, 0) for kind in MULTIPLIERS)
+
+
+def generate(component: wiring.Component, name: str) -> Generated:
+    """Convert a component to Verilog.
+
+    Parameters
+    ----------
+    component : what to convert; its ports become ``i__payload``, ``i__valid`` and so on
+    name : name of the top module
+
+    Returns
+    -------
+    Generated
+        The text, and the cells of the design, as Yosys' ``stat`` counts them.
+    """
+    text = _ZERO_INIT.sub("", rtlil.convert(component, name=name, emit_src=False))
+    attributes = " ".join(f"-remove {attribute}" for attribute in _ATTRIBUTES)
+    script = (
+        f"read_rtlil <<rtlil\n{text}\nrtlil",
+        "proc -nomux -norom",
+        "memory_collect",
+        f"attrmap {attributes}",
+        f"attrmap -modattr {attributes}",
+        "write_verilog -norename",
+    )
+    yosys = find_yosys(lambda version: version >= (0, 40))
+    # Yosys warns that Verilog cannot express every process; Amaranth only makes those it can.
+    output = yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True)
+    return Generated(output, dict(Counter(_CELL.findall(text))))
