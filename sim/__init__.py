@@ -1,0 +1,1 @@
+"""What proves the hardware: cocotb test benches on Verilator models."""

@@ -1,0 +1,192 @@
+"""Whole networks on the generated Verilog: the same images, the same bits."""
+
+import json
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from golden.checkpoint import Checkpoint, checkpoint_path
+from golden.counts import count_layers, event_bound
+from golden.data import load_split, load_test_images
+from golden.integer import IntegerModel
+from golden.metrics import build_dir, write_metrics
+from golden.spec import Preset, SpecError
+from hw import spaces
+from hw.build import fingerprint, read_description, verilog_path
+from hw.frames import DEFAULT_MAX_PAYLOAD, read_request, run_request
+from hw.memory_image import checkpoint_requests, image_requests
+
+from .accelerator_bench import Job
+from .harness import SOURCE, TOP
+from .verilator import ACCELERATOR, Design, run
+
+# Images whose event bound is computed at once; the model keeps all tensors of so many.
+BOUND_BATCH = 50
+
+
+def make_job(
+    checkpoint: Checkpoint, widths, images: np.ndarray, *, regime: str, reset_after: int, result: Path
+) -> Job:
+    """Frames for a checkpoint and images, and the logits the integer model expects."""
+    preset = checkpoint.preset
+    model = IntegerModel(checkpoint)
+    logits = [
+        row
+        for start in range(0, len(images), BOUND_BATCH)
+        for row in model.run(images[start : start + BOUND_BATCH], keep=False).logits.tolist()
+    ]
+    names = [layer.name for layer in model.layers]
+    reads = [read_request(spaces.LOGITS, 0, preset.data.classes)]
+    if preset.engine.counters:
+        reads.append(read_request(spaces.COUNTERS, 0, 2 * len(names)))
+    return Job(
+        regime=regime,
+        load=checkpoint_requests(checkpoint, widths, DEFAULT_MAX_PAYLOAD),
+        images=[
+            [*image_requests(image, preset, widths, DEFAULT_MAX_PAYLOAD), run_request(), *reads]
+            for image in images
+        ],
+        logits=logits,
+        names=names,
+        counters=preset.engine.counters,
+        reset_after=reset_after,
+        result=str(result.resolve()),
+    )
+
+
+def simulate(
+    preset: Preset,
+    checkpoint_file: Path | None = None,
+    count: int | None = None,
+    *,
+    regime: str = "none",
+    reset_after: int = 0,
+    waves: bool = False,
+    record: bool = True,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, float]:
+    """Run test images on the Verilog that ``python -m hw verilog`` wrote.
+
+    Parameters
+    ----------
+    preset, checkpoint_file : what was built; the shipped checkpoint by default
+    count : first so many test images, all by default
+    regime : who stalls
+    reset_after : cut the first image after so many cycles by a reset, then run it again
+    waves : record a waveform
+    record : write the figures to ``metrics.json``
+    progress : is told each step
+
+    Returns
+    -------
+    dict
+        The ``rtl`` and ``sim`` figures.
+
+    Raises
+    ------
+    SpecError
+        If the Verilog is missing, is another preset's, or too narrow for the checkpoint.
+    """
+    built, widths = read_description(preset)
+    if fingerprint(built, widths) != fingerprint(preset, widths):
+        raise SpecError(
+            f"{verilog_path(preset)} was built from another preset {preset.name}:"
+            f" build it again with `make verilog PRESET={preset.name}`"
+        )
+    checkpoint = Checkpoint.load(checkpoint_file or checkpoint_path(preset), preset)
+    if count is None:
+        images, labels = load_split(preset, "test")
+    else:
+        images, labels = load_test_images(preset, count)
+    name = f"{preset.name}-{regime}" if regime != "none" else preset.name
+    folder = build_dir(preset.name) / "sim"
+    folder.mkdir(parents=True, exist_ok=True)
+    result, job_file = folder / f"{name}.jsonl", folder / f"{name}.job"
+    result.unlink(missing_ok=True)
+    job = make_job(
+        checkpoint, widths, images, regime=regime, reset_after=reset_after, result=result
+    )
+    job_file.write_bytes(pickle.dumps(job))
+
+    design = Design(TOP, (verilog_path(preset).read_text(), SOURCE.read_text()), ACCELERATOR)
+    with _Progress(result, len(images)):
+        run(
+            design,
+            "sim.accelerator_bench",
+            name=f"accelerator-{name}",
+            environment={"JOB": str(job_file.resolve())},
+            waves=waves,
+            waves_on_failure=False,
+            progress=progress,
+        )
+    job_file.unlink()
+    lines = [json.loads(line) for line in result.read_text().splitlines()]
+    figures = _figures(lines, labels, IntegerModel(checkpoint), images)
+    if record and regime == "none":
+        write_metrics(preset.name, figures)
+    return figures
+
+
+def report(figures: dict[str, float]) -> str:
+    """One paragraph for people."""
+    return (
+        f"{figures['rtl.images']:.0f} images, {figures['rtl.mismatches']:.0f} mismatches;"
+        f" accuracy {figures['rtl.accuracy']:.2f} %;"
+        f" {figures['rtl.cycles_per_image']:.0f} cycles an image,"
+        f" {figures['rtl.cycles_over_bound']:.3f} x the event bound;"
+        f" simulated at {figures['sim.cycles_per_second'] / 1000:.0f}k cycles/s"
+    )
+
+
+def _figures(
+    lines: list[dict], labels: np.ndarray, model: IntegerModel, images: np.ndarray
+) -> dict[str, float]:
+    cycles = np.array([line["cycles"] for line in lines], dtype=float)
+    answers = np.array([int(np.argmax(line["logits"])) for line in lines])
+    bounded = images[: min(len(images), 2 * BOUND_BATCH)]
+    bound = np.mean(
+        [
+            event_bound(count_layers(model.run(part), model.preset))
+            for part in np.array_split(bounded, max(1, len(bounded) // BOUND_BATCH))
+        ]
+    )
+    spent = sum(line["simulated"] for line in lines) / sum(line["seconds"] for line in lines)
+    return {
+        "rtl.images": len(lines),
+        "rtl.mismatches": sum(not line["equal"] for line in lines),
+        "rtl.accuracy": 100.0 * float(np.mean(answers == labels)),
+        "rtl.cycles_per_image": float(cycles.mean()),
+        "rtl.event_bound_cycles": float(bound),
+        "rtl.cycles_over_bound": float(cycles[: len(bounded)].mean() / bound),
+        "rtl.images_per_mcycle": 1e6 / float(cycles.mean()),
+        "sim.cycles_per_second": spent,
+    }
+
+
+class _Progress:
+    """Bar over the lines of a growing result file."""
+
+    def __init__(self, path: Path, total: int) -> None:
+        self._path, self._total = path, total
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        with tqdm(total=self._total, desc="RTL", unit="image") as bar:
+            while True:
+                ended = self._end.wait(0.5)
+                if self._path.is_file():
+                    bar.update(self._path.read_bytes().count(b"\n") - bar.n)
+                if ended:
+                    return
