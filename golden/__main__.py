@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .cli import friendly_errors
-from .spec import load_preset
+from .spec import SpecError, load_preset
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 PresetName = Annotated[str, typer.Option("--preset", help="Name in presets/, or a .toml file.")]
@@ -41,6 +41,30 @@ def evaluate(
     from .evaluate import evaluate_preset
 
     evaluate_preset(load_preset(preset), checkpoint, limit)
+
+
+@app.command()
+@friendly_errors
+def compare(
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/comparison.md"),
+) -> None:
+    """Train A2OS2A and binary attention alike, three seeds each; resumes where it was stopped."""
+    from .compare import compare_attention
+
+    compare_attention(out)
+
+
+@app.command()
+@friendly_errors
+def metrics(preset: PresetName = "tiny") -> None:
+    """Print the figures measured so far as a table."""
+    from .metrics import read_metrics
+
+    figures = read_metrics(load_preset(preset).name)
+    if not figures:
+        raise SpecError(f"nothing measured yet for {preset}: run `make PRESET={preset}`")
+    for name, value in figures.items():
+        print(f"{name:32}{value:>16,.3f}".removesuffix(".000"))
 
 
 if __name__ == "__main__":

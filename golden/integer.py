@@ -147,7 +147,7 @@ class IntegerModel:
         return trace
 
     def _synapses(self, layer: Layer, x: Tensor) -> Tensor:
-        """Sums with bias, (..., positions, outputs), of x (rows, C, height, width) or the head's."""
+        """Sums with bias, (..., positions, outputs), of x (rows, C, height, width) or a head's."""
         weight, bias = self._weights[layer.name], self._biases[layer.name]
         x = x.to(weight.dtype)
         if layer.kernel > 1:
@@ -188,7 +188,7 @@ class IntegerModel:
 
 
 def _membrane_bits(checkpoint: Checkpoint) -> int:
-    """Signed bits that hold every membrane of a run, with its guard bits and T steps without decay."""
+    """Signed bits that hold every membrane of a run: guard bits, and T inputs without decay."""
     preset = checkpoint.preset
     net, widths = preset.network, checkpoint_widths(checkpoint)
     widest = max(

@@ -4,6 +4,7 @@ A sum of gated weights lies between the sum of a row's negative weights and that
 ones, whatever the spikes and in whatever order they come; every partial sum lies there too.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -46,29 +47,25 @@ class Widths:
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest and largest value that can occur."""
+    """Smallest and largest value that can occur: of each channel, or of all."""
 
-    low: int
-    high: int
+    low: np.ndarray | int
+    high: np.ndarray | int
 
     @property
     def bits(self) -> int:
-        """Bits of the two's complement that holds both ends."""
-        return signed_bits(self.low, self.high)
+        """Bits of the two's complement that holds all channels."""
+        return signed_bits(int(np.min(self.low)), int(np.max(self.high)))
 
     def __add__(self, other: "Range") -> "Range":
         return Range(self.low + other.low, self.high + other.high)
-
-    def __or__(self, other: "Range") -> "Range":
-        return Range(min(self.low, other.low), max(self.high, other.high))
 
 
 def sum_range(weights: np.ndarray, largest_input: int = 1) -> Range:
     """Range of gated sums of integer weights (outputs, ...), with inputs 0 to largest_input."""
     rows = weights.reshape(len(weights), -1).astype(np.int64)
-    low = np.minimum(rows, 0).sum(1).min() * largest_input
-    high = np.maximum(rows, 0).sum(1).max() * largest_input
-    return Range(int(low), int(high))
+    low, high = np.minimum(rows, 0).sum(1), np.maximum(rows, 0).sum(1)
+    return Range(low * largest_input, high * largest_input)
 
 
 def layer_input_top(layer: Layer, preset: Preset) -> int:
@@ -83,9 +80,9 @@ def checkpoint_widths(checkpoint: Checkpoint) -> Widths:
 
     def ranges(layer: Layer) -> tuple[Range, Range, int]:
         weights = checkpoint.weights[layer.name].astype(np.int64) << checkpoint.align(layer)
-        bias = checkpoint.biases[layer.name]
+        bias = checkpoint.biases[layer.name].astype(np.int64)
         sums = sum_range(weights, layer_input_top(layer, checkpoint.preset))
-        return sums, Range(int(bias.min()), int(bias.max())), checkpoint.threshold(layer)
+        return sums, Range(bias, bias), checkpoint.threshold(layer)
 
     return _widths(checkpoint.preset, ranges)
 
@@ -120,28 +117,26 @@ def built_widths(preset: Preset, checkpoint: Checkpoint | None) -> Widths:
     return checkpoint_widths(checkpoint)
 
 
-def _widths(preset: Preset, ranges) -> Widths:
-    zero = Range(0, 0)
-    sums, biased, potential, residual, stream = zero, zero, zero, zero, zero
-    threshold = preset.threshold
+def _widths(preset: Preset, ranges: Callable[[Layer], tuple[Range, Range, int]]) -> Widths:
+    """Widths from the ranges of each layer's sums and bias, and its threshold."""
+    bits = dict.fromkeys(("sums", "biased", "residual", "potential"), 1)
+    threshold, stream = preset.threshold, Range(0, 0)
+
+    def hold(name: str, values: Range) -> None:
+        bits[name] = max(bits[name], values.bits)
+
     for layer in network_layers(preset):
+        joined = Range(0, 1 << preset.quant.frac_bits)
         if layer.has_weights:
-            own, bias, level = ranges(layer)
-            sums, joined = sums | own, own + bias
+            sums, bias, level = ranges(layer)
+            joined = sums + bias
             threshold = max(threshold, level)
-        else:
-            joined = Range(0, 1 << preset.quant.frac_bits)
-        biased = biased | joined
+            hold("sums", sums)
+        hold("biased", joined)
         if layer.residual != "none":
             stream = joined if layer.residual == "set" else stream + joined
-            residual = residual | stream
             joined = stream
+            hold("residual", stream)
         if layer.neuron != "none":
-            potential = potential | joined
-    return Widths(
-        sums=sums.bits,
-        biased=biased.bits,
-        residual=residual.bits,
-        potential=potential.bits,
-        threshold=threshold.bit_length(),
-    )
+            hold("potential", joined)
+    return Widths(**bits, threshold=threshold.bit_length())

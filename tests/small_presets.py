@@ -21,9 +21,9 @@ SHAPES = {
         4,
     ),
     # Even grid under stride 2.
-    "even": ((2, 4, 6), [{"channels": 16, "stride": 2}], 16, 8),
-    # One token, of which the border hides every tap but one.
-    "point": ((1, 2, 2), [{"channels": 4, "stride": 2}], 4, 2),
+    "even": ((2, 4, 6), [{"channels": 16}, {"channels": 16, "stride": 2}], 16, 8),
+    # One position, of which the border hides every tap but one.
+    "point": ((1, 2, 2), [{"channels": 4, "stride": 2}, {"channels": 4}], 4, 2),
 }
 
 

@@ -1,0 +1,85 @@
+# Everything is done by the Python packages golden, hw, sim and synth; this file strings them
+# together by file dependencies, so that nothing is done twice.
+
+PRESET ?= tiny
+BLOCK ?=
+WAVES ?= 0
+# Images that `make sim` classifies: the whole test split of tiny, 200 of any other preset.
+IMAGES ?= $(if $(filter tiny,$(PRESET)),all,200)
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+B := build/$(PRESET)
+PRESET_FILE := presets/$(PRESET).toml
+CHECKPOINT := checkpoints/$(PRESET).safetensors
+GOLDEN := $(wildcard golden/*.py)
+HW := $(wildcard hw/*.py)
+SIM := $(wildcard sim/*.py sim/*.sv)
+LIMIT := $(if $(filter all,$(IMAGES)),,--images $(IMAGES))
+
+export WAVES
+
+.PHONY: all test verilog sim train metrics lint clean help setup
+.DELETE_ON_ERROR:
+
+all: $(B)/golden.done $(B)/sim-$(IMAGES).done metrics ## classify PRESET's test images on generated hardware
+
+help: ## this list
+	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [IMAGES=n|all] [WAVES=1]"
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
+	  | awk -F'\t' '{printf "  %-9s %s\n", $$1, $$2}'
+	@echo "presets: $(sort $(patsubst presets/%.toml,%,$(wildcard presets/*.toml)))"
+
+setup: $(READY) ## virtual environment with pinned tools
+
+test: $(READY) ## lint, all tests: fast ones first
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(PY) -m pytest -m "not slow" -n 2
+	$(PY) -m pytest -m slow -n 2
+
+lint: $(READY) ## ruff alone
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+ifeq ($(BLOCK),)
+verilog: $(B)/accelerator.v ## Verilog of PRESET, or of one BLOCK of it
+sim: $(B)/sim-$(IMAGES).done ## simulate PRESET's accelerator, or all configurations of one BLOCK
+else
+verilog: $(READY)
+	$(PY) -m hw verilog --preset $(PRESET) --block $(BLOCK)
+sim: $(READY)
+	$(PY) -m sim block $(BLOCK)
+endif
+
+train: $(READY) ## train PRESET and write its checkpoint; resumes where it was stopped
+	$(PY) -m golden train --preset $(PRESET)
+
+metrics: $(READY) ## figures measured so far for PRESET
+	@$(PY) -m golden metrics --preset $(PRESET)
+
+clean: ## remove everything built; keeps the virtual environment
+	rm -rf build
+
+# Shape-only presets have no checkpoint; their widths come from the format.
+$(B)/accelerator.v: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW)
+	$(PY) -m hw verilog --preset $(PRESET)
+
+$(B)/golden.done: $(READY) $(PRESET_FILE) $(CHECKPOINT) $(GOLDEN)
+	$(PY) -m golden evaluate --preset $(PRESET)
+	@touch $@
+
+$(B)/sim-$(IMAGES).done: $(B)/accelerator.v $(CHECKPOINT) $(SIM)
+	$(PY) -m sim run --preset $(PRESET) $(LIMIT)
+	@touch $@
+
+# What must come from the system: a C++ compiler, make, perl, and Python's venv and shared library.
+$(READY): pyproject.toml
+	@scripts/system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check -e '.[dev]'
+	# SpikingJelly asks for CUDA builds of torch and torchvision that nothing here uses.
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps spikingjelly==2.0.0
+	@touch $@

@@ -1,0 +1,220 @@
+"""Blocks with what their other ports need, so that streams and constants alone test them."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.drain import Drain
+from hw.fetcher import Fetcher
+from hw.layouts import bundles_layout
+from hw.packer import Packer
+from hw.residual import Residual
+from hw.storage import Storage
+from hw.weight_fetch import WeightFetch
+
+
+class Rom(wiring.Component):
+    """A memory with contents, read as :class:`hw.storage.Storage` is.
+
+    Parameters
+    ----------
+    contents : rows
+    width : bits a row
+
+    Members
+    -------
+    read_addr, read_en, read_data : as of the storage
+    """
+
+    def __init__(self, contents: Sequence[int], width: int) -> None:
+        self.contents, self.width = list(contents), width
+        super().__init__(
+            {
+                "read_addr": In(range(len(self.contents))),
+                "read_en": In(1),
+                "read_data": Out(width),
+            }
+        )
+
+    @classmethod
+    def random(cls, rows: int, width: int, seed: int) -> "Rom":
+        """Make one with random contents."""
+        rng = random.Random(seed)
+        return cls([rng.getrandbits(width) for _ in range(rows)], width)
+
+    def elaborate(self, platform) -> Module:
+        """Build the memory."""
+        m = Module()
+        m.submodules.rows = rows = memory.Memory(
+            shape=self.width, depth=len(self.contents), init=self.contents
+        )
+        read = rows.read_port()
+        m.d.comb += [
+            read.addr.eq(self.read_addr),
+            read.en.eq(self.read_en),
+            self.read_data.eq(read.data),
+        ]
+        return m
+
+
+class Top(wiring.Component):
+    """A block and its memories; the block's ports that go to no memory are those of the top.
+
+    A block that has ``start`` gets one in the first cycle after a reset as well.
+
+    Parameters
+    ----------
+    block : what to test
+    memories : by name, the memory and which port of the block goes to which of the memory's
+    """
+
+    def __init__(
+        self,
+        block: wiring.Component,
+        memories: Mapping[str, tuple[wiring.Component, Mapping[str, str]]],
+    ) -> None:
+        self.block, self.memories = block, memories
+        inner = {port for _, ports in memories.values() for port in ports}
+        members = block.signature.members
+        super().__init__({name: members[name] for name in members if name not in inner})
+
+    def elaborate(self, platform) -> Module:
+        """Join the block to its memories and to the ports."""
+        m = Module()
+        m.submodules.block = block = self.block
+        for name, (store, ports) in self.memories.items():
+            m.submodules[name] = store
+            for ours, theirs in ports.items():
+                if block.signature.members[ours].flow is Out:
+                    m.d.comb += getattr(store, theirs).eq(getattr(block, ours))
+                else:
+                    m.d.comb += getattr(block, ours).eq(getattr(store, theirs))
+        for name, member in self.signature.members.items():
+            if member.is_signature:
+                wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(block, name))
+            elif name == "start":
+                begun = Signal()
+                m.d.sync += begun.eq(1)
+                m.d.comb += block.start.eq(self.start | ~begun)
+            else:
+                m.d.comb += getattr(block, name).eq(getattr(self, name))
+        return m
+
+
+READ = {"read_addr": "read_addr", "read_en": "read_en"}
+WRITE = {"write_addr": "write_addr", "write_en": "write_en", "write_data": "write_data"}
+
+
+def drain_top(*, seed: int = 0, **parameters) -> Top:
+    """Make a drain with random biases."""
+    drain = Drain(**parameters)
+    biases = Rom.random(drain.bias_rows, drain.neuron_lanes * drain.bias_bits, seed)
+    ports = {"bias_addr": "read_addr", "bias_en": "read_en", "bias_data": "read_data"}
+    return Top(drain, {"biases": (biases, ports)})
+
+
+def weight_fetch_top(*, seed: int = 0, **parameters) -> Top:
+    """Make a weight fetch with random weights in every row."""
+    fetch = WeightFetch(**parameters)
+    weights = Rom.random(1 << fetch.row_bits, fetch.lanes * fetch.weight_bits, seed)
+    return Top(fetch, {"weights": (weights, READ | {"read_data": "read_data"})})
+
+
+def fetcher_top(*, pixels: Sequence[int], spikes: Sequence[int], **parameters) -> Top:
+    """Make a fetcher with the rows of the image and of the spike memory."""
+    fetcher = Fetcher(**parameters)
+    # One address feeds both memories, and a port takes one driver a bit: each names its own.
+    image, rows = Rom(pixels, 8), Rom(spikes, fetcher.lanes * fetcher.time_steps)
+    return Top(
+        fetcher,
+        {
+            "image": (image, READ | {"image_data": "read_data"}),
+            "spikes": (rows, READ | {"spike_data": "read_data"}),
+        },
+    )
+
+
+def residual_top(**parameters) -> Top:
+    """Make a residual stream with its storage."""
+    residual = Residual(**parameters)
+    bits = residual.lanes * residual.time_steps * residual.stored_width
+    store = Storage(residual.rows, bits)
+    return Top(residual, {"residuals": (store, READ | {"read_data": "read_data"} | WRITE)})
+
+
+class PackerTop(wiring.Component):
+    """A packer that fills a storage, which is then read out.
+
+    Parameters
+    ----------
+    rows : rows of the storage, written from the first to the last before any is read
+    lanes, slice_lanes, time_steps : of :class:`hw.packer.Packer`
+
+    Members
+    -------
+    i : In, slices
+    o : Out, rows in order
+    pool : In, as of the packer
+    """
+
+    def __init__(self, *, rows: int, lanes: int, slice_lanes: int, time_steps: int) -> None:
+        self.rows, self.lanes = rows, lanes
+        self.slice_lanes, self.time_steps = slice_lanes, time_steps
+        super().__init__(
+            {
+                "i": In(stream.Signature(bundles_layout(slice_lanes, time_steps))),
+                "o": Out(stream.Signature(bundles_layout(lanes, time_steps))),
+                "pool": In(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Build the packer, the storage and what alternates between them."""
+        m = Module()
+        bits = self.lanes * self.time_steps
+        m.submodules.packer = packer = Packer(
+            lanes=self.lanes,
+            slice_lanes=self.slice_lanes,
+            time_steps=self.time_steps,
+            rows=self.rows,
+        )
+        m.submodules.store = store = Storage(self.rows, bits)
+        row = Signal(range(self.rows))
+        last = row == self.rows - 1
+        m.d.comb += [
+            packer.i.payload.eq(self.i.payload),
+            packer.pool.eq(self.pool),
+            store.write_addr.eq(packer.write_addr),
+            store.write_en.eq(packer.write_en),
+            store.write_data.eq(packer.write_data),
+            store.read_addr.eq(row),
+            self.o.payload.as_value().eq(store.read_data),
+        ]
+        # The slice after the last one of a storage's rows waits until the storage is read.
+        full = packer.write_en & (packer.write_addr == self.rows - 1)
+        with m.FSM():
+            with m.State("START"):
+                m.d.comb += packer.start.eq(1)
+                m.next = "FILL"
+            with m.State("FILL"):
+                m.d.comb += [
+                    packer.i.valid.eq(self.i.valid & ~full),
+                    self.i.ready.eq(packer.i.ready & ~full),
+                ]
+                with m.If(full):
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += store.read_en.eq(1)
+                m.next = "GIVE"
+            with m.State("GIVE"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.d.sync += row.eq(row + 1)
+                    m.next = "READ"
+                    with m.If(last):
+                        m.d.sync += row.eq(0)
+                        m.next = "START"
+        return m
