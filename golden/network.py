@@ -31,7 +31,11 @@ class SpikingTransformer(nn.Module):
         super().__init__()
         self.preset = preset
         net, quant = preset.network, preset.quant
-        formats = {"weight_bits": quant.weight_bits, "frac_bits": quant.frac_bits}
+        formats = {
+            "weight_bits": quant.weight_bits,
+            "frac_bits": quant.frac_bits,
+            "bias_bits": quant.bias_bits,
+        }
         widths = [preset.data.channels, *(stage.channels for stage in net.stages)]
         self.stages = nn.ModuleList(
             Synapse(a, b, kernel=3, stride=stage.stride, pixels=index == 0, **formats)

@@ -26,7 +26,7 @@ class Synapse(nn.Module):
     stride : of the convolution
     norm : batch norm after it (the head has none)
     pixels : the input is pixels in units of ``2**-8``, so the bias unit is ``2**-(scale + 8)``
-    weight_bits, frac_bits : see :class:`golden.spec.Quant`
+    weight_bits, frac_bits, bias_bits : see :class:`golden.spec.Quant`
     tokens : the head's result is summed over so many tokens, and its bias with it; None elsewhere
     """
 
@@ -41,12 +41,13 @@ class Synapse(nn.Module):
         pixels: bool = False,
         weight_bits: int = 8,
         frac_bits: int = 8,
+        bias_bits: int = 20,
         tokens: int | None = None,
     ) -> None:
         super().__init__()
         self.kernel, self.stride, self.pixels = kernel, stride, pixels
         self.weight_bits, self.frac_bits, self.head = weight_bits, frac_bits, tokens is not None
-        self.bias_gain = tokens or 1
+        self.bias_bits, self.bias_gain = bias_bits, tokens or 1
         shape = (outputs, inputs) if kernel == 1 else (outputs, inputs, kernel, kernel)
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight, nonlinearity="linear")
@@ -92,8 +93,10 @@ class Synapse(nn.Module):
         return _round_through((self.weight * 2.0**self.scale).clamp(-top - 1, top))
 
     def integer_bias(self) -> Tensor:
-        """Bias as integers in the unit of the layer's sums, ``bias_gain`` times."""
-        return _round_through(self.bias * (2.0**self.bias_frac_bits * self.bias_gain))
+        """Bias as integers of ``bias_bits`` bits in the unit of its sums, ``bias_gain`` times."""
+        top = 2 ** (self.bias_bits - 1) - 1
+        scaled = self.bias * (2.0**self.bias_frac_bits * self.bias_gain)
+        return _round_through(scaled.clamp(-top - 1, top))
 
     def get_extra_state(self) -> int | None:
         """The scale, which is part of a resumable checkpoint."""

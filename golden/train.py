@@ -1,8 +1,8 @@
 """Training: float epochs with batch norm, then epochs with the exported integers in the loop."""
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -162,12 +162,12 @@ class Run:
         """Take up a saved run; return its optimiser's state if a phase was under way."""
         if not self.state_path.is_file():
             return None
-        try:
-            state = torch.load(self.state_path, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
+        # torch stores a zip archive, whose directory comes last.
+        if not is_zipfile(self.state_path):
             raise SpecError(
                 f"{self.state_path} is not a whole training state: remove it to train anew"
-            ) from None
+            )
+        state = torch.load(self.state_path, weights_only=True)
         if (state["preset"], state["limit"]) != (self.preset.model_dump_json(), self.limit):
             raise SpecError(
                 f"{self.state_path} belongs to another version of preset {self.preset.name}:"

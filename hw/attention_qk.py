@@ -98,9 +98,7 @@ class QkProduct(wiring.Component):
             ),
             keys.write_data.eq(Mux(self.clear, 0, charge.key).replicate(tokens)),
             keys.write_en.eq(
-                Cat(
-                    self.clear | (self.charge.valid & (charge.token == n)) for n in range(tokens)
-                )
+                Cat(self.clear | (self.charge.valid & (charge.token == n)) for n in range(tokens))
             ),
             values.write_addr.eq(row_of(charge, charge.token, tokens)),
             values.write_data.eq(charge.values),

@@ -51,6 +51,11 @@ class Drain(wiring.Component):
     last_group : In, output groups of the layer, less 1
     pool : In, each group comes four times
     bias_addr, bias_en, bias_data : to the read port of the bias storage
+
+    Raises
+    ------
+    ValueError
+        If ``neuron_lanes`` does not divide ``lanes``.
     """
 
     def __init__(

@@ -29,8 +29,9 @@ class Encoder(wiring.Component):
     Latency and resources
     ---------------------
     An event leaves 4 cycles after its chunk arrived at an idle encoder. A chunk takes
-    ``max(1, non-zero bundles)`` cycles; an empty chunk that ends no group takes none while another
-    is scanned. About ``3 * entries * time_steps + 5 * entries`` flip-flops.
+    ``max(1, non-zero bundles)`` cycles. Of empty chunks that end no group, n - 1 hide behind a
+    chunk with n non-zero bundles; each more takes 1. About
+    ``3 * entries * time_steps + 5 * entries`` flip-flops.
 
     Parameters
     ----------

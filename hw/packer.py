@@ -40,6 +40,11 @@ class Packer(wiring.Component):
     base : In, first row to write
     pool : In, OR four consecutive rows into one
     write_addr, write_en, write_data : to the spike storage
+
+    Raises
+    ------
+    ValueError
+        If ``slice_lanes`` does not divide ``lanes``.
     """
 
     def __init__(self, *, lanes: int, slice_lanes: int, time_steps: int, rows: int) -> None:

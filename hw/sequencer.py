@@ -39,15 +39,15 @@ class Sequencer(wiring.Component):
     -------
     start : In, run all layers
     done : Out, high in the cycle in which the run ends
-    cycles : Out, cycles since ``start``
+    cycles : Out, full cycles since that of ``start``; at ``done``, those between the two
     layer : Out, index of the layer that runs
     layer_read : Out, the format storage reads row ``layer``
     layer_start : Out, the layer begins
     config : Out, :meth:`hw.layer_config.ConfigSizes.layout` of the layer
     slice_done : In, a slice has reached its sink
-    event : In, the synaptic array or the attention core takes an event; other cycles are stalls
+    event : In, an event is on its way to the synaptic array; other cycles are stalls
     counter_addr, counter_en, counter_data : to the counter storage: word 2 l has the cycles of
-        layer l, word 2 l + 1 its stalls
+        layer l, from ``layer_start`` to its last slice, word 2 l + 1 the stalls among them
     """
 
     def __init__(self, *, sizes: ConfigSizes, records: list[dict], counters: bool) -> None:
@@ -101,11 +101,10 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.layer_start.eq(1)
                 m.d.sync += left.eq(self.config.slices)
                 m.next = "RUN"
-            with m.State("RUN"):
-                with m.If(self.slice_done):
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(left == 1):
-                        m.next = after
+            with m.State("RUN"), m.If(self.slice_done):
+                m.d.sync += left.eq(left - 1)
+                with m.If(left == 1):
+                    m.next = after
             if self.counters:
                 self._store(m)
             with m.State("NEXT"):
@@ -134,5 +133,5 @@ class Sequencer(wiring.Component):
         cycles, stalls = self._layer_cycles, self._layer_stalls
         with m.If(self.layer_start):
             m.d.sync += [cycles.eq(1), stalls.eq(1)]
-        with m.Else():
+        with m.Elif(~self.counter_en):  # Both are of the same cycles, though written in turn.
             m.d.sync += [cycles.eq(cycles + 1), stalls.eq(stalls + ~self.event)]

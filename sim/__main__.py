@@ -1,6 +1,8 @@
-"""Commands: ``python -m sim list``, ``block NAME`` and ``run --preset P``."""
+"""Commands: ``python -m sim list``, ``block NAME``, ``run --preset P`` and ``uart --preset P``."""
 
+import subprocess
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -46,11 +48,11 @@ def block(
 @app.command("run")
 @friendly_errors
 def run_accelerator(
-    preset: str = typer.Option("tiny", help="Name in presets/, or a .toml file."),
-    images: int = typer.Option(None, help="First so many test images; all by default."),
-    checkpoint: Path = typer.Option(None, help="Checkpoint; the shipped one by default."),
-    regime: str = typer.Option("none", help="Who stalls: none, source, sink or both."),
-    waves: bool = typer.Option(False, help="Record a waveform (slow; take few images)."),
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    images: Annotated[int | None, typer.Option(help="First so many test images.", min=1)] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+    regime: Annotated[str, typer.Option(help="Who stalls: none, source, sink, both.")] = "none",
+    waves: Annotated[bool, typer.Option(help="Record a waveform; take few images.")] = False,
 ) -> None:
     """Classify test images on the whole accelerator and compare with the integer model."""
     from .accelerator import report, simulate
@@ -66,6 +68,36 @@ def run_accelerator(
     typer.echo(report(figures))
     if figures["rtl.mismatches"]:
         raise _stop(f"{figures['rtl.mismatches']} images differ from the integer model")
+
+
+@app.command("uart")
+@friendly_errors
+def run_board(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="Run this, with {port} replaced, and end; after a --."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+    divisor: Annotated[int, typer.Option(help="Clock cycles of a bit.", min=4)] = 8,
+) -> None:
+    """Simulate a board whose UART is at a pseudo-terminal, until interrupted."""
+    from .uart_pty import simulated_board
+
+    try:
+        with simulated_board(preset, checkpoint, divisor, progress=typer.echo) as board:
+            typer.echo(f"simulated board at {board.port}; Ctrl-C ends it")
+            if command:
+                words = [word.replace("{port}", board.port) for word in command]
+                status = subprocess.run(words).returncode
+            else:
+                status = board.wait()
+    except verilator.SimulationError as error:
+        raise _stop(str(error)) from None
+    except KeyboardInterrupt:
+        status = 0
+    typer.echo(board.summary)
+    raise typer.Exit(status)
 
 
 def _stop(message: str) -> typer.Exit:

@@ -2,8 +2,10 @@
 
 import json
 import pickle
+import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from golden.counts import count_layers, event_bound
 from golden.data import load_split, load_test_images
 from golden.integer import IntegerModel
 from golden.metrics import build_dir, write_metrics
+from golden.ranges import Widths
 from golden.spec import Preset, SpecError
 from hw import spaces
 from hw.build import fingerprint, read_description, verilog_path
@@ -21,15 +24,21 @@ from hw.frames import DEFAULT_MAX_PAYLOAD, read_request, run_request
 from hw.memory_image import checkpoint_requests, image_requests
 
 from .accelerator_bench import Job
-from .harness import SOURCE, TOP
-from .verilator import ACCELERATOR, Design, run
+from .harness import accelerator_design
+from .verilator import RUNS, Design, run, shown
 
 # Images whose event bound is computed at once; the model keeps all tensors of so many.
 BOUND_BATCH = 50
 
 
 def make_job(
-    checkpoint: Checkpoint, widths, images: np.ndarray, *, regime: str, reset_after: int, result: Path
+    checkpoint: Checkpoint,
+    widths: Widths,
+    images: np.ndarray,
+    *,
+    result: Path,
+    regime: str = "none",
+    reset_after: int = 0,
 ) -> Job:
     """Frames for a checkpoint and images, and the logits the integer model expects."""
     preset = checkpoint.preset
@@ -64,7 +73,6 @@ def simulate(
     count: int | None = None,
     *,
     regime: str = "none",
-    reset_after: int = 0,
     waves: bool = False,
     record: bool = True,
     progress: Callable[[str], None] = lambda text: None,
@@ -76,7 +84,6 @@ def simulate(
     preset, checkpoint_file : what was built; the shipped checkpoint by default
     count : first so many test images, all by default
     regime : who stalls
-    reset_after : cut the first image after so many cycles by a reset, then run it again
     waves : record a waveform
     record : write the figures to ``metrics.json``
     progress : is told each step
@@ -105,30 +112,58 @@ def simulate(
     name = f"{preset.name}-{regime}" if regime != "none" else preset.name
     folder = build_dir(preset.name) / "sim"
     folder.mkdir(parents=True, exist_ok=True)
-    result, job_file = folder / f"{name}.jsonl", folder / f"{name}.job"
-    result.unlink(missing_ok=True)
-    job = make_job(
-        checkpoint, widths, images, regime=regime, reset_after=reset_after, result=result
-    )
-    job_file.write_bytes(pickle.dumps(job))
-
-    design = Design(TOP, (verilog_path(preset).read_text(), SOURCE.read_text()), ACCELERATOR)
+    result = folder / f"{name}.jsonl"
+    job = make_job(checkpoint, widths, images, regime=regime, result=result)
+    design = accelerator_design(verilog_path(preset).read_text())
     with _Progress(result, len(images)):
-        run(
-            design,
-            "sim.accelerator_bench",
-            name=f"accelerator-{name}",
-            environment={"JOB": str(job_file.resolve())},
-            waves=waves,
-            waves_on_failure=False,
-            progress=progress,
-        )
-    job_file.unlink()
-    lines = [json.loads(line) for line in result.read_text().splitlines()]
+        lines = play(design, job, f"accelerator-{name}", waves=waves, progress=progress)
+    if found := difference(design, job, lines, f"accelerator-{name}"):
+        progress(found)
     figures = _figures(lines, labels, IntegerModel(checkpoint), images)
     if record and regime == "none":
         write_metrics(preset.name, figures)
     return figures
+
+
+def play(
+    design: Design,
+    job: Job,
+    name: str,
+    *,
+    waves: bool = False,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[dict]:
+    """Run a job on a design; one record for each image, see :mod:`sim.accelerator_bench`."""
+    result = Path(job.result)
+    result.unlink(missing_ok=True)
+    with tempfile.NamedTemporaryFile(suffix=".job") as job_file:
+        Path(job_file.name).write_bytes(pickle.dumps(job))
+        run(
+            design,
+            "sim.accelerator_bench",
+            name=name,
+            environment={"JOB": job_file.name},
+            waves=waves,
+            waves_on_failure=False,
+            progress=progress,
+        )
+    return [json.loads(line) for line in result.read_text().splitlines()]
+
+
+def difference(design: Design, job: Job, lines: list[dict], name: str) -> str:
+    """Name the first image that differs, and record a waveform of it alone; empty if none does."""
+    wrong = next((line for line in lines if not line["equal"]), None)
+    if wrong is None:
+        return ""
+    image, wanted = wrong["image"], job.logits[wrong["image"]]
+    place = next(k for k, (a, b) in enumerate(zip(wrong["logits"], wanted, strict=True)) if a != b)
+    alone = replace(job, images=[job.images[image]], logits=[wanted], reset_after=0)
+    play(design, alone, name, waves=True)
+    return (
+        f"{name}: image {image}, logit {place} is {wrong['logits'][place]},"
+        f" must be {wanted[place]}; {wrong['cycles']} cycles;"
+        f" waveform {shown(RUNS / name / 'dump.vcd')}"
+    )
 
 
 def report(figures: dict[str, float]) -> str:

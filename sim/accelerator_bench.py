@@ -63,6 +63,7 @@ async def classifies(dut: object) -> None:
     check_replies(await harness.exchange(job.load), "checkpoint")
     if job.reset_after:
         assert await harness.interrupt(job.images[0], job.reset_after), "the reset came too late"
+        # A reset leaves memories as they are, so the checkpoint need not be loaded again.
     with Path(job.result).open("w") as out:
         for index, (frames, wanted) in enumerate(zip(job.images, job.logits, strict=True)):
             started = perf_counter()
@@ -82,6 +83,7 @@ async def classifies(dut: object) -> None:
             }
             if counters:
                 words = parse_words(counters[1], 2 * len(job.names))
-                line["layers"] = dict(zip(job.names, zip(words[::2], words[1::2], strict=True)))
+                pairs = zip(words[::2], words[1::2], strict=True)
+                line["layers"] = dict(zip(job.names, pairs, strict=True))
             out.write(json.dumps(line) + "\n")
             out.flush()

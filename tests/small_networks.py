@@ -1,0 +1,110 @@
+"""Small networks with random integers in them, for tests that need a whole checkpoint."""
+
+import numpy as np
+
+from golden.checkpoint import Checkpoint
+from golden.schedule import network_layers
+from golden.spec import MAX_ALIGN, PIXEL_BITS, Preset, parse_preset
+
+SMALL = {
+    "name": "small",
+    "data": {"dataset": "none", "channels": 1, "height": 8, "width": 8, "classes": 10},
+    "network": {
+        "time_steps": 4,
+        "stages": [{"channels": 8, "pool": True}, {"channels": 16}],
+        "blocks": 1,
+        "heads": 2,
+        "mlp_ratio": 2,
+    },
+    "engine": {"lanes": 8, "neuron_lanes": 4},
+}
+
+# Every switch of the network, in few networks; keys as for Preset.replace.
+NETWORKS = {
+    "a2os2a": {},
+    "a2os2a, two blocks, T 2": {"network__blocks": 2, "network__time_steps": 2},
+    "projection, T 1": {"network__projection": True, "network__time_steps": 1},
+    "soft reset": {"network__neuron": {"reset": "soft"}},
+    "slow decay": {"network__neuron": {"decay_shift": 2}},
+    "slow decay, soft reset, projection": {
+        "network__neuron": {"decay_shift": 2, "reset": "soft", "threshold": 1.5},
+        "network__projection": True,
+    },
+    "ssa": {"network__attention": "ssa", "network__attention_scale_shift": 3},
+    "ssa, projection, T 2": {
+        "network__attention": "ssa",
+        "network__attention_scale_shift": 2,
+        "network__projection": True,
+        "network__time_steps": 2,
+    },
+    "odd image of three channels, three stages": {
+        "data__channels": 3,
+        "data__height": 14,
+        "data__width": 9,
+        "network__stages": [
+            {"channels": 8, "stride": 2},
+            {"channels": 8, "stride": 1},
+            {"channels": 16, "stride": 2},
+        ],
+        "network__heads": 4,
+        "engine__attention_order": "qk",
+    },
+    "small formats": {
+        "quant__weight_bits": 4,
+        "quant__frac_bits": 6,
+        "quant__bias_bits": 14,
+        "quant__key_bits": 2,
+        "quant__key_frac_bits": 1,
+    },
+    "16 steps, fine formats": {
+        "network__time_steps": 16,
+        "quant__frac_bits": 12,
+        "quant__bias_bits": 32,
+    },
+}
+
+
+def small_preset(**changes: object) -> Preset:
+    """The smallest network with a pool, two heads and two output groups, and changes to it."""
+    return parse_preset(SMALL, "small").replace(**changes)
+
+
+def random_checkpoint(preset: Preset, seed: int = 0, *, full: bool = False) -> Checkpoint:
+    """Random weights, biases and scales under which a fair share of neurons fire.
+
+    With ``full``, weights and biases are spread over their whole range instead.
+    """
+    random = np.random.default_rng(seed)
+    quant = preset.quant
+    top, most = 2 ** (quant.weight_bits - 1), 2 ** (quant.bias_bits - 1)
+    weights, biases, scales = {}, {}, {}
+    for layer in network_layers(preset):
+        if not layer.has_weights:
+            continue
+        scale = int(random.integers(max(0, quant.frac_bits - MAX_ALIGN), quant.frac_bits + 1))
+        fraction = quant.frac_bits
+        if layer.kind in ("pixels", "head"):
+            fraction = scale + (PIXEL_BITS if layer.kind == "pixels" else 0)
+        if full:
+            weight = random.integers(-top, top, layer.weight_shape)
+            bias = random.integers(-most, most, layer.outputs)
+        else:
+            spread = 2.0 / np.sqrt(0.3 * layer.fan_in)
+            weight = np.rint(random.normal(0.02, spread, layer.weight_shape) * 2**scale)
+            bias = np.rint(random.normal(0.1, 0.4, layer.outputs) * 2**fraction)
+        weights[layer.name] = weight.clip(-top, top - 1).astype(np.int8)
+        biases[layer.name] = bias.clip(-most, most - 1).astype(np.int32)
+        scales[layer.name] = scale
+    checkpoint = Checkpoint(preset, weights, biases, scales, {"seed": str(seed)})
+    checkpoint.check("random")
+    return checkpoint
+
+
+def random_images(preset: Preset, count: int, seed: int = 0) -> np.ndarray:
+    """Noise of 8 bits, with an all-dark and an all-bright image first where there is room."""
+    data = preset.data
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (count, data.channels, data.height, data.width))
+    if count > 2:
+        images[0], images[1] = 0, 255
+    return images.astype(np.uint8)

@@ -1,0 +1,153 @@
+"""The command line of golden: one line on standard error, and nothing half written."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_networks import random_checkpoint, small_preset
+from typer.testing import CliRunner
+
+from golden.__main__ import app
+from golden.metrics import read_metrics, write_metrics
+from golden.spec import PRESET_DIR, SpecError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def golden(*words: str):
+    return CliRunner().invoke(app, words)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def preset_file(path: Path, **sections: str) -> Path:
+    """Preset tiny with lines replaced, as a file."""
+    text = (PRESET_DIR / "tiny.toml").read_text()
+    for old, new in sections.items():
+        text = re.sub(rf"^{old} = .*$", new, text, flags=re.MULTILINE)
+    path.write_text(text)
+    return path
+
+
+REFUSED = {
+    "unknown preset": (
+        ("train", "--preset", "tinny"),
+        "no preset tinny: known are base, cifar-2-256, imagenet-10-512, imagenet-8-512,"
+        " spikformer-1-384, tiny",
+    ),
+    "no training": (
+        ("train", "--preset", "cifar-2-256"),
+        "preset cifar-2-256 has no [train] section: cannot be trained",
+    ),
+    "wrong output": (
+        ("train", "--preset", "tiny", "--out", "net.pt"),
+        "out is net.pt: must end in .safetensors",
+    ),
+    "no data": (
+        ("evaluate", "--preset", "imagenet-8-512"),
+        "preset imagenet-8-512 has no data set (data.dataset is none): shapes only",
+    ),
+    "no checkpoint": (
+        ("evaluate", "--checkpoint", "none.safetensors"),
+        "no checkpoint none.safetensors: train one with `python -m golden train`",
+    ),
+    "no images": (("evaluate", "--limit", "0"), "limit is 0: must be at least 1"),
+}
+
+
+@pytest.mark.parametrize(("words", "text"), REFUSED.values(), ids=REFUSED)
+def test_refused(elsewhere, words, text):
+    result = golden(*words)
+    assert result.exit_code == 2
+    assert result.stderr == f"error: {text}\n"
+    assert result.stdout == ""
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_wrong_preset_file(elsewhere):
+    path = preset_file(elsewhere / "mine.toml", lanes="lanes = 0")
+    result = golden("train", "--preset", str(path))
+    assert result.exit_code == 2
+    assert result.stderr == "error: preset mine.toml: engine.lanes is 0: must be at least 1\n"
+    assert list(elsewhere.iterdir()) == [path]
+
+
+def test_checkpoint_of_another_preset(elsewhere):
+    path = elsewhere / "net.safetensors"
+    random_checkpoint(small_preset()).save(path)
+    result = golden("evaluate", "--checkpoint", str(path))
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: checkpoint net.safetensors: data.dataset is none: preset tiny has digits\n"
+    )
+    assert list(elsewhere.iterdir()) == [path]
+
+
+def test_no_fashion_mnist(elsewhere, monkeypatch):
+    monkeypatch.setenv("SPIKESTACK_FASHION_MNIST", str(elsewhere))
+    for command in ("train", "compare"):
+        words = (command, "--preset", "base") if command == "train" else (command,)
+        result = golden(*words)
+        assert result.exit_code == 2
+        lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+        assert lines == [
+            f"error: no Fashion-MNIST in {elsewhere}: install the Debian package"
+            " dataset-fashion-mnist, or set SPIKESTACK_FASHION_MNIST to the folder of its four"
+            " .gz files"
+        ]
+        assert not list(elsewhere.rglob("*.*"))
+
+
+def test_unwritable(elsewhere):
+    (elsewhere / "build").write_text("a file where a folder should be")
+    path = elsewhere / "net.safetensors"
+    preset = small_preset(data__dataset="digits", name="tiny")
+    random_checkpoint(preset).save(path)
+    lines = [
+        'name = "tiny"',
+        'data = { dataset = "digits", channels = 1, height = 8, width = 8, classes = 10 }',
+        "engine = { lanes = 8, neuron_lanes = 4 }",
+        "[network]",
+        "blocks = 1\nheads = 2\nmlp_ratio = 2",
+        "stages = [{ channels = 8, pool = true }, { channels = 16 }]",
+    ]
+    (elsewhere / "mine.toml").write_text("\n".join(lines))
+    result = golden("evaluate", "--preset", "mine.toml", "--checkpoint", str(path), "--limit", "9")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "error: build/tiny: Not a directory"
+
+
+def test_as_a_program(elsewhere):
+    """The real thing, once: exit status, one line, no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "golden", "evaluate", "--preset", "tinny"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: no preset tinny: known are [^\n]+\n", done.stderr)
+    assert done.stdout == ""
+
+
+def test_metrics_merge(elsewhere):
+    write_metrics("x", {"b": 1.0})
+    write_metrics("x", {"a": 2.0, "b": 3.0})
+    path = elsewhere / "build" / "x" / "metrics.json"
+    assert path.read_text() == '{\n  "a": 2.0,\n  "b": 3.0\n}\n'
+    assert json.loads(path.read_text()) == read_metrics("x")
+    assert read_metrics("y") == {}
+    path.write_text("{")
+    with pytest.raises(
+        SpecError, match=r"^build/x/metrics\.json is not valid JSON: .+; remove it$"
+    ):
+        write_metrics("x", {"c": 1.0})
+    assert [p.name for p in path.parent.iterdir()] == ["metrics.json"]

@@ -1,0 +1,142 @@
+"""Layers in order, and a memory map in which nothing overlaps."""
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from small_networks import NETWORKS, small_preset
+
+from golden.network import SpikingTransformer
+from golden.schedule import MemoryMap, network_layers
+from golden.spec import SpecError, load_preset, preset_names
+
+
+def test_layers_of_tiny():
+    layers = {x.name: x for x in network_layers(load_preset("tiny"))}
+    assert list(layers) == [
+        "stage0",
+        "stage1",
+        "position",
+        "block0.qkv",
+        "block0.attention",
+        "block0.fc1",
+        "block0.fc2",
+        "head",
+    ]
+    assert [x.kind for x in layers.values()] == [
+        "pixels",
+        "conv",
+        "conv",
+        "dense",
+        "attention",
+        "dense",
+        "dense",
+        "head",
+    ]
+    assert [x.residual for x in layers.values()] == [
+        "none",
+        "set",
+        "add",
+        "none",
+        "add",
+        "none",
+        "add",
+        "none",
+    ]
+    first = layers["stage0"]
+    assert (first.positions, first.pooled_positions, first.fan_in) == (64, 16, 9)
+    assert layers["block0.qkv"].weight_shape == (96, 32)
+    assert layers["stage1"].weight_shape == (32, 16, 3, 3)
+    assert layers["head"].groups(16) == 1
+    assert layers["head"].positions == 1
+
+
+def test_projection_takes_over_the_residual():
+    layers = {x.name: x for x in network_layers(small_preset(network__projection=True))}
+    assert layers["block0.attention"].residual == "none"
+    assert layers["block0.projection"].residual == "add"
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+def test_shapes_are_those_of_the_network(changes):
+    preset = small_preset(**changes)
+    synapses = SpikingTransformer(preset).synapses()
+    layers = {x.name: x for x in network_layers(preset) if x.has_weights}
+    assert list(synapses) == list(layers)
+    for name, synapse in synapses.items():
+        assert tuple(synapse.weight.shape) == layers[name].weight_shape
+
+
+def check_map(preset) -> None:
+    """Every row of weights and biases belongs to one layer; spikes are read where written."""
+    where = MemoryMap(preset)
+    lanes, width = preset.engine.lanes, preset.engine.neuron_lanes
+    owners = {"weight": {}, "bias": {}}
+    live = range(0)
+    deepest = 0
+    for layer in where.layers:
+        groups = -(-layer.outputs // lanes)
+        if layer.has_weights:
+            taps = layer.kernel * layer.kernel
+            for kind, base, rows in (
+                ("weight", where.weight_base, groups * taps * layer.inputs),
+                ("bias", where.bias_base, groups * lanes // width),
+            ):
+                for row in range(base[layer.name], base[layer.name] + rows):
+                    assert owners[kind].setdefault(row, layer.name) == layer.name
+        if live:
+            assert where.spikes_in[layer.name] == live.start, layer.name
+        if layer.neuron != "binary":
+            continue
+        height, breadth = layer.out_grid
+        cells = (height // 2) * (breadth // 2) if layer.pool else height * breadth
+        start = where.spikes_out[layer.name]
+        written = range(start, start + cells * groups)
+        assert written.start >= 0 and written.stop <= where.spike_rows
+        assert written.stop <= live.start or live.stop <= written.start, layer.name
+        deepest = max(deepest, len(live) + len(written))
+        live = written
+    assert sorted(owners["weight"]) == list(range(where.weight_rows))
+    assert sorted(owners["bias"]) == list(range(where.bias_rows))
+    assert where.spike_rows == deepest
+    assert where.residual_rows * width == preset.tokens * preset.network.channels
+    assert where.image_rows == preset.data.channels * preset.data.height * preset.data.width
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_map_of_shipped(name):
+    check_map(load_preset(name))
+
+
+stages = st.lists(
+    st.fixed_dictionaries(
+        {
+            "channels": st.sampled_from([8, 16, 32]),
+            "stride": st.sampled_from([1, 2]),
+            "pool": st.booleans(),
+        }
+    ),
+    min_size=2,
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    stages=stages,
+    height=st.integers(1, 16),
+    width=st.integers(1, 16),
+    classes=st.integers(2, 40),
+    blocks=st.integers(1, 2),
+    ratio=st.integers(1, 4),
+    projection=st.booleans(),
+    neuron_lanes=st.sampled_from([1, 4, 8]),
+)
+def test_map_of_any(stages, height, width, classes, blocks, ratio, projection, neuron_lanes):
+    changes = {"data__height": height, "data__width": width, "data__classes": classes}
+    changes |= {"network__stages": stages, "network__blocks": blocks, "network__heads": 1}
+    changes |= {"network__mlp_ratio": ratio, "network__projection": projection}
+    try:
+        preset = small_preset(**changes, engine__neuron_lanes=neuron_lanes)
+    except SpecError:
+        assume(False)
+    check_map(preset)
