@@ -13,6 +13,7 @@ from hw.layouts import NeuronKind
 from hw.neuron_array import NeuronArray
 from hw.synaptic_array import SynapticArray
 
+from .control_blocks import CONTROL_BLOCKS
 from .datapath_blocks import DATAPATH_BLOCKS
 from .matrix import Bench, Vectors
 
@@ -150,5 +151,6 @@ BLOCKS: dict[str, Bench] = {
         ],
         _synapses,
     ),
+    **CONTROL_BLOCKS,
     **DATAPATH_BLOCKS,
 }

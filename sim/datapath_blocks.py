@@ -6,7 +6,7 @@ from itertools import product
 from hw.weight_fetch import SHIFT_BITS
 
 from .matrix import Bench, Vectors
-from .tops import PackerTop, Top, drain_top, weight_fetch_top
+from .tops import FillTop, Top, drain_top, packer_top, weight_fetch_top
 
 STEPS = (1, 2, 4)
 LANES = (4, 8, 16)
@@ -56,8 +56,8 @@ def _drain(dut: Top, rng: random.Random) -> Vectors:
     return Vectors({"i": sends}, {"o": expects}, hold)
 
 
-def _packer(dut: PackerTop, rng: random.Random) -> Vectors:
-    pool = rng.getrandbits(1)
+def _packer(top: FillTop, rng: random.Random) -> Vectors:
+    dut, pool = top.block, rng.getrandbits(1)
     sends, expects = [], []
     for _ in range(3 * dut.rows):
         row = [0] * dut.lanes
@@ -87,7 +87,7 @@ DATAPATH_BLOCKS: dict[str, Bench] = {
         _drain,
     ),
     "packer": Bench(
-        PackerTop,
+        packer_top,
         [
             {"rows": 5, "lanes": lanes, "slice_lanes": 4, "time_steps": steps}
             for lanes, steps in product(LANES, STEPS)

@@ -3,13 +3,14 @@
 import random
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Shape, Signal, Value, signed
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.drain import Drain
 from hw.fetcher import Fetcher
 from hw.layouts import bundles_layout
+from hw.logits import LOGIT_BITS, Logits
 from hw.packer import Packer
 from hw.residual import Residual
 from hw.storage import Storage
@@ -144,64 +145,53 @@ def residual_top(**parameters) -> Top:
     return Top(residual, {"residuals": (store, READ | {"read_data": "read_data"} | WRITE)})
 
 
-class PackerTop(wiring.Component):
-    """A packer that fills a storage, which is then read out.
+class FillTop(wiring.Component):
+    """A block that fills a storage, which is then read out, again and again.
 
     Parameters
     ----------
+    block : takes a stream ``i`` after ``start`` and has a write port to a storage
     rows : rows of the storage, written from the first to the last before any is read
-    lanes, slice_lanes, time_steps : of :class:`hw.packer.Packer`
+    shape : what is in a row
 
     Members
     -------
-    i : In, slices
+    i : In, as of the block
     o : Out, rows in order
-    pool : In, as of the packer
+    further inputs as of the block
     """
 
-    def __init__(self, *, rows: int, lanes: int, slice_lanes: int, time_steps: int) -> None:
-        self.rows, self.lanes = rows, lanes
-        self.slice_lanes, self.time_steps = slice_lanes, time_steps
-        super().__init__(
-            {
-                "i": In(stream.Signature(bundles_layout(slice_lanes, time_steps))),
-                "o": Out(stream.Signature(bundles_layout(lanes, time_steps))),
-                "pool": In(1),
-            }
-        )
+    def __init__(self, block: wiring.Component, rows: int, shape: object) -> None:
+        self.block, self.rows, self.shape = block, rows, shape
+        members = block.signature.members
+        self._others = [name for name in members if name not in {"i", "start", *WRITE}]
+        others = {name: members[name] for name in self._others}
+        super().__init__({"i": members["i"], "o": Out(stream.Signature(shape)), **others})
 
     def elaborate(self, platform) -> Module:
-        """Build the packer, the storage and what alternates between them."""
+        """Build the block, the storage and what alternates between them."""
         m = Module()
-        bits = self.lanes * self.time_steps
-        m.submodules.packer = packer = Packer(
-            lanes=self.lanes,
-            slice_lanes=self.slice_lanes,
-            time_steps=self.time_steps,
-            rows=self.rows,
-        )
-        m.submodules.store = store = Storage(self.rows, bits)
+        m.submodules.block = block = self.block
+        m.submodules.store = store = Storage(self.rows, Shape.cast(self.shape).width)
         row = Signal(range(self.rows))
         last = row == self.rows - 1
         m.d.comb += [
-            packer.i.payload.eq(self.i.payload),
-            packer.pool.eq(self.pool),
-            store.write_addr.eq(packer.write_addr),
-            store.write_en.eq(packer.write_en),
-            store.write_data.eq(packer.write_data),
+            block.i.payload.eq(self.i.payload),
+            *(getattr(block, name).eq(getattr(self, name)) for name in self._others),
+            *(getattr(store, theirs).eq(getattr(block, ours)) for ours, theirs in WRITE.items()),
             store.read_addr.eq(row),
-            self.o.payload.as_value().eq(store.read_data),
+            Value.cast(self.o.payload).eq(store.read_data),
         ]
-        # The slice after the last one of a storage's rows waits until the storage is read.
-        full = packer.write_en & (packer.write_addr == self.rows - 1)
+        # What comes after the last word of a storage waits until the storage is read.
+        full = block.write_en & (block.write_addr == self.rows - 1)
         with m.FSM():
             with m.State("START"):
-                m.d.comb += packer.start.eq(1)
+                m.d.comb += block.start.eq(1)
                 m.next = "FILL"
             with m.State("FILL"):
                 m.d.comb += [
-                    packer.i.valid.eq(self.i.valid & ~full),
-                    self.i.ready.eq(packer.i.ready & ~full),
+                    block.i.valid.eq(self.i.valid & ~full),
+                    self.i.ready.eq(block.i.ready & ~full),
                 ]
                 with m.If(full):
                     m.next = "READ"
@@ -217,3 +207,15 @@ class PackerTop(wiring.Component):
                         m.d.sync += row.eq(0)
                         m.next = "START"
         return m
+
+
+def packer_top(**parameters) -> FillTop:
+    """Make a packer with its storage."""
+    packer = Packer(**parameters)
+    return FillTop(packer, packer.rows, bundles_layout(packer.lanes, packer.time_steps))
+
+
+def logits_top(**parameters) -> FillTop:
+    """Make the logits with their storage."""
+    logits = Logits(**parameters)
+    return FillTop(logits, logits.words, signed(LOGIT_BITS))

@@ -9,10 +9,10 @@ from amaranth.sim import Simulator
 from hw.drain import Drain
 from hw.layer_config import ConfigSizes
 from hw.storage import Storage
+from sim.small_presets import small_preset
 from sim.streams import REGIMES
 from sim.tops import Top, drain_top, fetcher_top
 from tests.play import Run, play
-from tests.small_presets import small_preset
 
 
 def simulate(dut, bench) -> None:

@@ -9,8 +9,8 @@ from amaranth.sim import Simulator
 
 from hw.layer_config import ConfigSizes, layer_records
 from hw.sequencer import Sequencer
+from sim.small_presets import small_preset
 from sim.streams import REGIMES, pack
-from tests.small_presets import small_preset
 
 
 @dataclass

@@ -158,7 +158,8 @@ def test_falling_valid_is_told():
 
 @pytest.mark.slow
 def test_harness():
-    outcome = verilator.run(accelerator_design(generate(Echo(), "accelerator").text), "tests.harness_checks", name="toy-echo")
+    design = accelerator_design(generate(Echo(), "accelerator").text)
+    outcome = verilator.run(design, "tests.harness_checks", name="toy-echo")
     assert len(outcome.tests) == 7
 
 
