@@ -113,6 +113,7 @@ def simulate(
     folder = build_dir(preset.name) / "sim"
     folder.mkdir(parents=True, exist_ok=True)
     result = folder / f"{name}.jsonl"
+    result.unlink(missing_ok=True)
     job = make_job(checkpoint, widths, images, regime=regime, result=result)
     design = accelerator_design(verilog_path(preset).read_text())
     with _Progress(result, len(images)):
@@ -218,10 +219,13 @@ class _Progress:
         self._thread.join()
 
     def _watch(self) -> None:
+        # The file appears once the model is built and the checkpoint loaded.
+        while not self._path.is_file():
+            if self._end.wait(0.2):
+                return
         with tqdm(total=self._total, desc="RTL", unit="image") as bar:
             while True:
                 ended = self._end.wait(0.5)
-                if self._path.is_file():
-                    bar.update(self._path.read_bytes().count(b"\n") - bar.n)
+                bar.update(self._path.read_bytes().count(b"\n") - bar.n)
                 if ended:
                     return
