@@ -1,0 +1,1 @@
+"""From Verilog to boards and chips."""

@@ -1,0 +1,1 @@
+"""Open FPGA flow: Yosys, nextpnr, and the boards they build for."""

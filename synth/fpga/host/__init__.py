@@ -1,0 +1,1 @@
+"""Host program: one driver for simulated boards and for real ones."""
