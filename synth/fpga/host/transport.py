@@ -55,9 +55,7 @@ class SerialPort:
             import serial
             from serial.tools.list_ports import comports
         except ImportError:
-            raise PortError(
-                "pyserial is not installed: pip install 'spikestack[fpga]', or pip install pyserial"
-            ) from None
+            raise PortError("pyserial is not installed: pip install 'pyserial>=3.5,<4'") from None
         self.name, self.baud = f"{path} at {baud} baud", baud
         try:
             self._serial = serial.Serial(
