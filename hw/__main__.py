@@ -54,10 +54,12 @@ def verilog(
     if block not in BLOCKS:
         raise SpecError(f"no block {block}: known are {', '.join(BLOCKS)}")
     widths = built_widths(spec, find_checkpoint(spec, checkpoint))
-    submodules = make_accelerator(spec, widths).elaborate(None).submodules
+    component = make_accelerator(spec, widths)
+    for name in BLOCKS[block]:
+        component = getattr(component.elaborate(None).submodules, name)
     path = verilog_path(spec).with_name(f"{block}.v")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(generate(getattr(submodules, block), block).text)
+    path.write_text(generate(component, block).text)
     print(f"wrote {path}")
 
 

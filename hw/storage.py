@@ -72,3 +72,19 @@ class Storage(wiring.Component):
             write.data.eq(self.write_data),
         ]
         return m
+
+
+def write_port(rows: int, width: int) -> wiring.Signature:
+    """Write port of a :class:`Storage`, seen from what writes."""
+    return wiring.Signature(
+        {"write_addr": Out(range(rows)), "write_en": Out(1), "write_data": Out(width)}
+    )
+
+
+def connect_write(m: Module, memory: Storage, writer) -> None:
+    """Let ``writer``, which has the members of :func:`write_port`, write ``memory``."""
+    m.d.comb += [
+        memory.write_addr.eq(writer.write_addr),
+        memory.write_en.eq(writer.write_en),
+        memory.write_data.eq(writer.write_data),
+    ]

@@ -1,0 +1,301 @@
+"""A tile: the datapath from chunks of bundles to spikes, and the memories that belong to it."""
+
+from amaranth.hdl import Module, Mux
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.ranges import Widths
+from golden.schedule import MemoryMap
+from golden.spec import Preset
+
+from . import spaces
+from .attention import AttentionCore
+from .drain import Drain
+from .encoder import Encoder
+from .fetcher import chunk_entries
+from .layer_config import ConfigSizes, Sink
+from .layouts import NeuronKind, chunk_layout, sums_layout
+from .neuron_array import NeuronArray
+from .packer import Packer
+from .residual import Residual
+from .storage import Storage, connect_write, write_port
+from .synaptic_array import SynapticArray
+from .weight_fetch import SHIFT_BITS, WeightFetch
+
+KINDS = {
+    "a2os2a": (NeuronKind.RELU, NeuronKind.TERNARY, NeuronKind.BINARY),
+    "ssa": (NeuronKind.BINARY, NeuronKind.BINARY, NeuronKind.BINARY),
+}
+
+# Blocks that make sense alone, by the names of their modules.
+BLOCKS = (
+    "encoder",
+    "weight_fetch",
+    "array",
+    "drain",
+    "residual",
+    "neurons",
+    "attention",
+    "packer",
+)
+
+
+class Tile(wiring.Component):
+    """Synapses, neurons and attention, with weights, biases, residuals and spikes of their own.
+
+    Overview
+    --------
+    Takes the chunks that a layer reads and leaves the layer's spikes in its own spike memory; sums
+    of the head leave on ``o``. The configuration of a layer is constant while it runs.
+
+    Design
+    ------
+    ::
+
+        i --> encode --> weight fetch --> synaptic array --> drain --> o (logits)
+                                                               |
+              attention core -----------------------------+    |
+                ^                                         v    v
+        spikes <-- packer <-- neuron array <------------- residual
+
+    Latency and resources
+    ---------------------
+    Cycles of a layer are its events (non-zero bundles times output groups) and about 20 of
+    latency. Resources are those of the blocks.
+
+    Parameters
+    ----------
+    preset : network, formats and engine
+    widths : bits of the datapath
+
+    Members
+    -------
+    i : In, stream of :func:`hw.layouts.chunk_layout`
+    o : Out, stream of :func:`hw.layouts.sums_layout`, slices of a layer whose sink is the logits
+    start : In, a layer begins
+    config : In, :meth:`hw.layer_config.ConfigSizes.layout` of the layer
+    format : In, :func:`hw.spaces.format_layout` of the layer
+    slice_done : Out, a slice has reached its sink
+    event : Out, an event is on its way to the synaptic array
+    weights, biases : In, write ports of these memories, see :func:`hw.storage.write_port`
+    spike_addr, spike_en, spike_data : read port of the spike memory
+    """
+
+    def __init__(self, preset: Preset, widths: Widths) -> None:
+        self.preset, self.widths = preset, widths
+        self.map, self.sizes = MemoryMap(preset), ConfigSizes.of(preset)
+        engine, steps, quant = preset.engine, preset.network.time_steps, preset.quant
+        self.entries = chunk_entries(engine.lanes)
+        chunk = chunk_layout(self.entries, steps, self.sizes.row)
+        sums = sums_layout(engine.neuron_lanes, steps, widths.biased)
+        self._weight_bits = engine.lanes * quant.weight_bits
+        self._bias_bits = engine.neuron_lanes * quant.bias_bits
+        super().__init__(
+            {
+                "i": In(stream.Signature(chunk)),
+                "o": Out(stream.Signature(sums)),
+                "start": In(1),
+                "config": In(self.sizes.layout()),
+                "format": In(spaces.format_layout(widths)),
+                "slice_done": Out(1),
+                "event": Out(1),
+                "weights": In(write_port(self.map.weight_rows, self._weight_bits)),
+                "biases": In(write_port(self.map.bias_rows, self._bias_bits)),
+                "spike_addr": In(range(self.map.spike_rows)),
+                "spike_en": In(1),
+                "spike_data": Out(engine.lanes * steps),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Build the memories and the blocks, and join them."""
+        m = Module()
+        self._synapses(m)
+        self._neurons(m)
+        self._attention(m)
+        self._routes(m)
+        self._spikes(m)
+        return m
+
+    def _synapses(self, m: Module) -> None:
+        """From chunks to sums with bias."""
+        preset, sizes = self.preset, self.sizes
+        engine, steps, quant = preset.engine, preset.network.time_steps, preset.quant
+        m.submodules.weights = weights = Storage(self.map.weight_rows, self._weight_bits)
+        m.submodules.biases = biases = Storage(self.map.bias_rows, self._bias_bits)
+        connect_write(m, weights, self.weights)
+        connect_write(m, biases, self.biases)
+        m.submodules.encoder = encoder = Encoder(
+            entries=self.entries, time_steps=steps, row_bits=sizes.row
+        )
+        m.submodules.weight_fetch = weight_fetch = WeightFetch(
+            entries=self.entries,
+            time_steps=steps,
+            row_bits=sizes.row,
+            lanes=engine.lanes,
+            weight_bits=quant.weight_bits,
+        )
+        m.submodules.array = array = SynapticArray(
+            lanes=engine.lanes,
+            time_steps=steps,
+            weight_bits=quant.weight_bits,
+            width=self.widths.sums,
+            shift_bits=SHIFT_BITS,
+        )
+        m.submodules.drain = drain = Drain(
+            lanes=engine.lanes,
+            neuron_lanes=engine.neuron_lanes,
+            time_steps=steps,
+            width=self.widths.sums,
+            biased_width=self.widths.biased,
+            bias_bits=quant.bias_bits,
+            bias_rows=self.map.bias_rows,
+            max_groups=2**sizes.groups,
+        )
+        wiring.connect(m, wiring.flipped(self.i), encoder.i)
+        for before, after in ((encoder, weight_fetch), (weight_fetch, array), (array, drain)):
+            wiring.connect(m, before.o, after.i)
+        config = self.config
+        m.d.comb += [
+            weight_fetch.pixels.eq(config.fetch.pixels),
+            weight_fetch.align.eq(self.format.align),
+            weight_fetch.read_data.eq(weights.read_data),
+            weights.read_addr.eq(weight_fetch.read_addr),
+            weights.read_en.eq(weight_fetch.read_en),
+            self.event.eq(weight_fetch.i.valid & weight_fetch.i.ready),
+            drain.start.eq(self.start),
+            drain.bias_base.eq(config.bias_base),
+            drain.last_group.eq(config.fetch.last_group),
+            drain.pool.eq(config.fetch.pool),
+            drain.bias_data.eq(biases.read_data),
+            biases.read_addr.eq(drain.bias_addr),
+            biases.read_en.eq(drain.bias_en),
+        ]
+
+    def _neurons(self, m: Module) -> None:
+        """From sums, or spikes that join the residual stream, to what neurons make of them."""
+        preset, engine = self.preset, self.preset.engine
+        net, steps = preset.network, preset.network.time_steps
+        kinds = KINDS[net.attention]
+        m.submodules.residual = residual = Residual(
+            lanes=engine.neuron_lanes,
+            time_steps=steps,
+            in_width=self.widths.biased,
+            stored_width=self.widths.residual,
+            width=self.widths.potential,
+            rows=self.map.residual_rows,
+            head_slices=net.head_channels // engine.neuron_lanes,
+            kinds=kinds,
+        )
+        m.submodules.neurons = neurons = NeuronArray(
+            lanes=engine.neuron_lanes,
+            time_steps=steps,
+            width=self.widths.potential,
+            threshold_bits=self.widths.threshold,
+            value_bits=max(2, preset.key_bits),
+            key_shift=preset.quant.frac_bits - preset.key_frac_bits,
+            key_bits=preset.key_bits,
+            decay_shift=net.neuron.decay_shift,
+            reset=net.neuron.reset,
+            kinds=frozenset(kinds) | {NeuronKind.BINARY},
+        )
+        residual_bits = engine.neuron_lanes * steps * self.widths.residual
+        m.submodules.residuals = memory = Storage(self.map.residual_rows, residual_bits)
+        connect_write(m, memory, residual)
+        wiring.connect(m, residual.o, neurons.i)
+        m.d.comb += [
+            memory.read_addr.eq(residual.read_addr),
+            memory.read_en.eq(residual.read_en),
+            residual.read_data.eq(memory.read_data),
+            residual.start.eq(self.start),
+            residual.mode.eq(self.config.residual),
+            residual.qkv.eq(self.config.qkv),
+            neurons.threshold.eq(self.format.threshold),
+        ]
+
+    def _attention(self, m: Module) -> None:
+        preset, net = self.preset, self.preset.network
+        m.submodules.attention = AttentionCore(
+            time_steps=net.time_steps,
+            tokens=preset.tokens,
+            heads=net.heads,
+            head_channels=net.head_channels,
+            lanes=preset.engine.neuron_lanes,
+            key_bits=preset.key_bits,
+            value_bits=max(2, preset.key_bits),
+            threshold=preset.attention_threshold,
+            decay_shift=net.neuron.decay_shift,
+            reset=net.neuron.reset,
+            order=preset.attention_order,
+        )
+
+    def _routes(self, m: Module) -> None:
+        """Into residual stream and logits, as the layer says."""
+        drain, residual = m.submodules.drain, m.submodules.residual
+        attention = m.submodules.attention
+        to_logits = self.config.sink == Sink.LOGITS
+        joins = self.config.attention & ~self.config.skip
+        one = 1 << self.preset.quant.frac_bits
+        with m.If(joins):
+            m.d.comb += [
+                residual.i.valid.eq(attention.o.valid),
+                attention.o.ready.eq(residual.i.ready),
+            ]
+            for lane in range(self.preset.engine.neuron_lanes):
+                for step in range(self.preset.network.time_steps):
+                    spike = attention.o.payload.bundles[lane][step]
+                    m.d.comb += residual.i.payload.sums[lane][step].eq(Mux(spike, one, 0))
+        with m.Else():
+            m.d.comb += [
+                residual.i.valid.eq(drain.o.valid & ~to_logits),
+                residual.i.payload.eq(drain.o.payload),
+                attention.o.ready.eq(self.config.skip),
+            ]
+        m.d.comb += [
+            self.o.valid.eq(drain.o.valid & to_logits),
+            self.o.payload.eq(drain.o.payload),
+            drain.o.ready.eq(Mux(to_logits, self.o.ready, residual.i.ready & ~joins)),
+        ]
+
+    def _spikes(self, m: Module) -> None:
+        """From neurons to the attention core, or as bundles to the spike memory."""
+        engine, steps = self.preset.engine, self.preset.network.time_steps
+        m.submodules.spikes = spikes = Storage(self.map.spike_rows, engine.lanes * steps)
+        m.submodules.packer = packer = Packer(
+            lanes=engine.lanes,
+            slice_lanes=engine.neuron_lanes,
+            time_steps=steps,
+            rows=self.map.spike_rows,
+        )
+        connect_write(m, spikes, packer)
+        neurons, attention = m.submodules.neurons, m.submodules.attention
+        to_attention = self.config.sink == Sink.ATTENTION
+        m.d.comb += [
+            attention.i.valid.eq(neurons.o.valid & to_attention),
+            attention.i.payload.eq(neurons.o.payload),
+            neurons.o.ready.eq(Mux(to_attention, attention.i.ready, packer.i.ready)),
+        ]
+        with m.If(self.config.skip):
+            m.d.comb += [
+                packer.i.valid.eq(attention.o.valid),
+                packer.i.payload.eq(attention.o.payload),
+            ]
+        with m.Else():
+            m.d.comb += packer.i.valid.eq(neurons.o.valid & ~to_attention)
+            for lane in range(engine.neuron_lanes):
+                for step in range(steps):
+                    spike = neurons.o.payload.values[lane][step][0]
+                    m.d.comb += packer.i.payload.bundles[lane][step].eq(spike)
+        m.d.comb += [
+            packer.start.eq(self.start),
+            packer.base.eq(self.config.out_base),
+            packer.pool.eq(self.config.fetch.pool),
+            spikes.read_addr.eq(self.spike_addr),
+            spikes.read_en.eq(self.spike_en),
+            self.spike_data.eq(spikes.read_data),
+            self.slice_done.eq(
+                (packer.i.valid & packer.i.ready)
+                | (attention.i.valid & attention.i.ready)
+                | (self.o.valid & self.o.ready)
+            ),
+        ]
