@@ -9,23 +9,18 @@ from golden.schedule import MemoryMap
 from golden.spec import Preset
 
 from . import spaces
-from .attention import AttentionCore
+from .attention_kinds import make_attention, qkv_bits, qkv_kinds
 from .drain import Drain
 from .encoder import Encoder
 from .fetcher import chunk_entries
 from .layer_config import ConfigSizes, Sink
-from .layouts import NeuronKind, chunk_layout, sums_layout
+from .layouts import chunk_layout, sums_layout
 from .neuron_array import NeuronArray
 from .packer import Packer
 from .residual import Residual
 from .storage import Storage, connect_write, write_port
 from .synaptic_array import SynapticArray
 from .weight_fetch import SHIFT_BITS, WeightFetch
-
-KINDS = {
-    "a2os2a": (NeuronKind.RELU, NeuronKind.TERNARY, NeuronKind.BINARY),
-    "ssa": (NeuronKind.BINARY, NeuronKind.BINARY, NeuronKind.BINARY),
-}
 
 # Blocks that make sense alone, by the names of their modules.
 BLOCKS = (
@@ -112,7 +107,7 @@ class Tile(wiring.Component):
         m = Module()
         self._synapses(m)
         self._neurons(m)
-        self._attention(m)
+        m.submodules.attention = make_attention(self.preset)
         self._routes(m)
         self._spikes(m)
         return m
@@ -176,7 +171,7 @@ class Tile(wiring.Component):
         """From sums, or spikes that join the residual stream, to what neurons make of them."""
         preset, engine = self.preset, self.preset.engine
         net, steps = preset.network, preset.network.time_steps
-        kinds = KINDS[net.attention]
+        kinds = qkv_kinds(preset)
         m.submodules.residual = residual = Residual(
             lanes=engine.neuron_lanes,
             time_steps=steps,
@@ -192,12 +187,12 @@ class Tile(wiring.Component):
             time_steps=steps,
             width=self.widths.potential,
             threshold_bits=self.widths.threshold,
-            value_bits=max(2, preset.key_bits),
+            value_bits=qkv_bits(preset),
             key_shift=preset.quant.frac_bits - preset.key_frac_bits,
             key_bits=preset.key_bits,
             decay_shift=net.neuron.decay_shift,
             reset=net.neuron.reset,
-            kinds=frozenset(kinds) | {NeuronKind.BINARY},
+            kinds=frozenset(kinds),
         )
         residual_bits = engine.neuron_lanes * steps * self.widths.residual
         m.submodules.residuals = memory = Storage(self.map.residual_rows, residual_bits)
@@ -212,22 +207,6 @@ class Tile(wiring.Component):
             residual.qkv.eq(self.config.qkv),
             neurons.threshold.eq(self.format.threshold),
         ]
-
-    def _attention(self, m: Module) -> None:
-        preset, net = self.preset, self.preset.network
-        m.submodules.attention = AttentionCore(
-            time_steps=net.time_steps,
-            tokens=preset.tokens,
-            heads=net.heads,
-            head_channels=net.head_channels,
-            lanes=preset.engine.neuron_lanes,
-            key_bits=preset.key_bits,
-            value_bits=max(2, preset.key_bits),
-            threshold=preset.attention_threshold,
-            decay_shift=net.neuron.decay_shift,
-            reset=net.neuron.reset,
-            order=preset.attention_order,
-        )
 
     def _routes(self, m: Module) -> None:
         """Into residual stream and logits, as the layer says."""
