@@ -1,7 +1,8 @@
 """Checkpoints: integers in a safetensors file, with the network's shape in its metadata.
 
-Tensors are ``<layer>.weight`` (int8) and ``<layer>.bias`` (int32); the metadata hold the preset,
-the power-of-two scale of each layer and how the checkpoint came about. Imports no torch.
+Tensors are ``<layer>.weight`` (int8), ``<layer>.bias`` (int32) and the attention's coefficients
+(int16); the metadata hold the preset, the power-of-two scale of each layer and how the checkpoint
+came about. Imports no torch.
 """
 
 import json
@@ -12,11 +13,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from .coefficients import two_powers
 from .files import whole_file
-from .schedule import Layer, network_layers
+from .schedule import Layer, coefficient_shapes, network_layers
 from .spec import MAX_ALIGN, PIXEL_BITS, Preset, SpecError, parse_preset
 
 FORMAT = "spikestack-1"
+WEIGHTED = (".weight", ".bias")
 CHECKPOINT_DIR = Path(__file__).resolve().parent.parent / "checkpoints"
 
 
@@ -31,6 +34,9 @@ class Checkpoint:
     biases : int32 by layer name, shape (outputs,), in units of :meth:`sum_frac_bits`
     scales : by layer name, s of the weights' unit ``2**-s``
     info : how it was trained, for people
+    coefficients : int16 by tensor name, shapes as in :func:`golden.schedule.coefficient_shapes`;
+        weights of LRF-SSA's local branch have ``local_bits`` bits, all others are sums of two
+        powers of two (:mod:`golden.coefficients`)
     """
 
     preset: Preset
@@ -38,6 +44,7 @@ class Checkpoint:
     biases: dict[str, np.ndarray]
     scales: dict[str, int]
     info: dict[str, str] = field(default_factory=dict)
+    coefficients: dict[str, np.ndarray] = field(default_factory=dict)
 
     def align(self, layer: Layer) -> int:
         """Left shift that brings the layer's weights to the unit of its sums."""
@@ -63,6 +70,8 @@ class Checkpoint:
         for name, weight in self.weights.items():
             tensors[f"{name}.weight"] = np.ascontiguousarray(weight)
             tensors[f"{name}.bias"] = np.ascontiguousarray(self.biases[name])
+        for name, values in self.coefficients.items():
+            tensors[name] = np.ascontiguousarray(values)
         metadata = {
             "format": FORMAT,
             "preset": self.preset.model_dump_json(),
@@ -111,6 +120,7 @@ class Checkpoint:
             biases=_named(tensors, ".bias"),
             scales=_metadata(path.name, metadata, "scales"),
             info={k[5:]: v for k, v in metadata.items() if k.startswith("info.")},
+            coefficients={k: v for k, v in tensors.items() if not k.endswith(WEIGHTED)},
         )
         checkpoint.check(path.name)
         return checkpoint
@@ -136,6 +146,31 @@ class Checkpoint:
                     f"checkpoint {source}: scale of {name} is {scale}:"
                     f" must be {low} to {quant.frac_bits}"
                 )
+        self._check_coefficients(source)
+
+    def _check_coefficients(self, source: str) -> None:
+        shapes = coefficient_shapes(self.preset)
+        for name in sorted(self.coefficients.keys() - shapes.keys()):
+            raise SpecError(f"checkpoint {source}: {name} is not of {self.preset.name}")
+        plain = self.preset.network.attention == "lrf-ssa"
+        bits = self.preset.quant.local_bits if plain else 16
+        for name, shape in shapes.items():
+            if name not in self.coefficients:
+                raise SpecError(f"checkpoint {source}: {name} is missing")
+            where, values = f"checkpoint {source}: {name}", self.coefficients[name]
+            _check_tensor(where, values, np.int16, shape, bits)
+            if not plain:
+                try:
+                    two_powers(values)
+                except ValueError as error:
+                    raise SpecError(f"{where} has {error}") from None
+            if name.endswith(".local") and values[:, 1:, 1, 1].any():
+                raise SpecError(
+                    f"{where} is not 0 at the centre of a kernel after the first:"
+                    " all centres are one tap, which the first kernel holds"
+                )
+            if name.endswith(".a") and (values[:, 0, 0].any() or values[:, -1, 2].any()):
+                raise SpecError(f"{where} is not 0 beside the first or the last dendrite")
 
 
 def checkpoint_path(preset: Preset) -> Path:

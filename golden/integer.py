@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .attention import attend
+from .attention_kinds import attention_spikes, attention_sums
+from .attention_ranges import attention_input_bits
 from .checkpoint import Checkpoint
 from .neurons import guard_bits, lif, relu_clip
 from .ranges import checkpoint_widths
 from .schedule import Layer, network_layers
-from .widths import attention_bits
 
 # Sums below these bounds are exact in the carrier, whatever the order of additions.
 FLOAT32_EXACT = 2**24
@@ -32,7 +32,7 @@ class LayerTrace:
     -------
     layer : which
     inputs : pixels (B, C, height, width), or spikes (T, B, height, width, C); None for attention
-    sums : synaptic sums with bias, (T, B, positions, outputs); result of Q K^T V for attention
+    sums : synaptic sums with bias, (T, B, positions, outputs); input of its neurons for attention
     potential : residual after the layer, or None
     outputs : spikes (T, B, height, width, outputs), after the pool; None for the head and Q, K, V
     key, value, query : of a Q, K, V layer and its attention, (T, B, H, N, d)
@@ -64,7 +64,7 @@ class IntegerModel:
 
     Parameters
     ----------
-    checkpoint : weights, biases, scales and the preset
+    checkpoint : weights, biases, scales, coefficients and the preset
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -74,8 +74,14 @@ class IntegerModel:
         self._integer = torch.int32 if _membrane_bits(checkpoint) <= 32 else torch.int64
         self._weights: dict[str, Tensor] = {}
         self._biases: dict[str, Tensor] = {}
+        self._coefficients: dict[str, dict[str, Tensor]] = {}
         for layer in self.layers:
             if not layer.has_weights:
+                self._coefficients[layer.name] = {
+                    name.rpartition(".")[2]: torch.from_numpy(values)
+                    for name, values in checkpoint.coefficients.items()
+                    if name.startswith(layer.name)
+                }
                 continue
             weight = checkpoint.weights[layer.name].astype(np.int64) << checkpoint.align(layer)
             bias = checkpoint.biases[layer.name].astype(np.int64)
@@ -117,10 +123,10 @@ class IntegerModel:
                 record.sums = sums.expand(net.time_steps, *sums.shape)
             elif layer.kind == "attention":
                 record.inputs = None
-                record.key, record.value, record.query = heads
-                result = attend(record.query, record.key, record.value, preset.attention_order)
-                record.sums = result.transpose(2, 3).flatten(3).to(self._integer)
-                fired = self._fire(record.sums, preset.attention_threshold)
+                record.key, record.value, record.query = key, value, query = heads
+                own = self._coefficients[layer.name]
+                record.sums = attention_sums(preset, own, query, key, value).to(self._integer)
+                fired = attention_spikes(preset, record.sums, query)
                 if net.projection:
                     record.outputs = self._grid(layer, fired)
                 joined = fired << preset.quant.frac_bits
@@ -171,7 +177,7 @@ class IntegerModel:
         x = x.unflatten(3, (net.heads, 3, net.head_channels))
         key, value, query = (part.transpose(2, 3) for part in x.unbind(4))
         threshold = self.checkpoint.threshold(layer)
-        if net.attention == "a2os2a":
+        if preset.hybrid:
             shift = preset.quant.frac_bits - preset.key_frac_bits
             key = relu_clip(key, shift=shift, bits=preset.key_bits)
             value = self._fire(value, threshold, ternary=True)
@@ -195,6 +201,6 @@ def _membrane_bits(checkpoint: Checkpoint) -> int:
         widths.biased,
         widths.potential,
         widths.threshold + 1,
-        attention_bits(preset.key_bits, net.head_channels, preset.tokens),
+        attention_input_bits(preset),
     )
     return widest + guard_bits(net.time_steps) + net.time_steps.bit_length()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from .local_taps import KERNEL, local_taps
 from .spec import Preset
 
 LayerKind = Literal["pixels", "conv", "dense", "attention", "head"]
@@ -114,13 +115,34 @@ def network_layers(preset: Preset) -> list[Layer]:
     return layers
 
 
+def coefficient_shapes(preset: Preset) -> dict[str, tuple[int, ...]]:
+    """Shapes of the attention's own tensors, by name in the checkpoint; D channels, k dendrites.
+
+    ``<layer>.local`` (D, kernels, 3, 3) of LRF-SSA and LRF-Dyn; ``<layer>.a`` (D, k, 3),
+    ``<layer>.gamma`` (D, k) and ``<layer>.c`` (D, k) of LRF-Dyn alone. Channels are those of V,
+    head by head.
+    """
+    net = preset.network
+    shapes = {}
+    if preset.dilations:
+        shapes["local"] = (net.channels, len(preset.dilations), KERNEL, KERNEL)
+    if net.attention == "lrf-dyn":
+        dendrites = (net.channels, net.dendrites)
+        shapes |= {"a": (*dendrites, 3), "gamma": dendrites, "c": dendrites}
+    layers = [layer.name for layer in network_layers(preset) if layer.kind == "attention"]
+    return {f"{layer}.{name}": shape for layer in layers for name, shape in shapes.items()}
+
+
 class MemoryMap:
     """Rows of every memory, and the rows at which each layer's data start.
 
     A weight row holds the weights of ``lanes`` output channels for one input channel and tap; rows
     of a layer are ordered by output group, tap and input channel. A bias row holds ``neuron_lanes``
-    biases. A spike row holds ``lanes`` bundles of one position; layers read one end of the spike
-    memory and write the other.
+    biases. A local row holds the weights of one tap for ``neuron_lanes`` channels, ordered by
+    layer, slice of channels and tap (:func:`golden.local_taps.local_taps`); a dendrite row the
+    ``a``, ``gamma`` and ``c`` of one dendrite for ``neuron_lanes`` channels, ordered by layer,
+    slice and dendrite. A spike row holds ``lanes`` bundles of one position; layers read one end of
+    the spike memory and write the other.
 
     Parameters
     ----------
@@ -129,9 +151,10 @@ class MemoryMap:
     Members
     -------
     layers : the network's layers
-    weight_base, bias_base : by layer name, first row
+    weight_base, bias_base, local_base, dendrite_base : by layer name, first row
     spikes_in, spikes_out : by layer name, first row read and written
-    weight_rows, bias_rows, spike_rows, residual_rows, image_rows : depths
+    weight_rows, bias_rows, local_rows, dendrite_rows : depths
+    spike_rows, residual_rows, image_rows : likewise
     """
 
     def __init__(self, preset: Preset) -> None:
@@ -147,7 +170,9 @@ class MemoryMap:
                 self.bias_base[layer.name] = self.bias_rows
                 self.weight_rows += layer.groups(lanes) * layer.fan_in
                 self.bias_rows += layer.groups(lanes) * self.slices_per_group
-        self.residual_rows = preset.tokens * (preset.network.channels // preset.engine.neuron_lanes)
+        slices = preset.network.channels // preset.engine.neuron_lanes
+        self._place_coefficients(slices)
+        self.residual_rows = preset.tokens * slices
         self.image_rows = preset.data.height * preset.data.width * preset.data.channels
         self._place_spikes()
 
@@ -155,6 +180,20 @@ class MemoryMap:
     def slices_per_group(self) -> int:
         """Slices of ``neuron_lanes`` channels in an output group."""
         return self.preset.engine.lanes // self.preset.engine.neuron_lanes
+
+    def _place_coefficients(self, slices: int) -> None:
+        net = self.preset.network
+        taps = len(local_taps(self.preset.dilations, causal=net.local_causal))
+        dendrites = net.dendrites if net.attention == "lrf-dyn" else 0
+        self.local_base: dict[str, int] = {}
+        self.dendrite_base: dict[str, int] = {}
+        self.local_rows = self.dendrite_rows = 0
+        for layer in self.layers:
+            if layer.kind == "attention":
+                self.local_base[layer.name] = self.local_rows
+                self.dendrite_base[layer.name] = self.dendrite_rows
+                self.local_rows += slices * taps
+                self.dendrite_rows += slices * dendrites
 
     def _place_spikes(self) -> None:
         lanes = self.preset.engine.lanes

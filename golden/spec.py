@@ -8,7 +8,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from .attention_spec import LOCAL_KINDS, check_attention, hybrid
+from .sections import Data, Engine, Network, Quant, Section, Stage, Train
 
 PRESET_DIR = Path(__file__).resolve().parent.parent / "presets"
 
@@ -17,163 +20,12 @@ PIXEL_BITS = 8
 # The hardware aligns a weight row to the membrane's format by a shift of 0 to 7.
 MAX_ALIGN = 7
 
-PositiveInt = Annotated[int, Field(ge=1)]
-
 
 class SpecError(ValueError):
     """A preset, checkpoint or input that cannot be used, with one message that says why."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Data(_Section):
-    """Where images come from and what they look like.
-
-    Members
-    -------
-    dataset : ``"digits"`` (scikit-learn, 8x8), ``"fashion-mnist"`` (28x28), ``"none"`` (shape only)
-    channels, height, width : shape of an image of unsigned 8-bit pixels
-    classes : number of classes
-    """
-
-    dataset: Literal["digits", "fashion-mnist", "none"]
-    channels: PositiveInt
-    height: PositiveInt
-    width: PositiveInt
-    classes: Annotated[int, Field(ge=2)]
-
-
-class Stage(_Section):
-    """One step of patch splitting: Conv3x3 (padding 1), batch norm, spiking neuron, OR-pool.
-
-    Members
-    -------
-    channels : output channels
-    stride : 1 or 2
-    pool : 2x2 max-pool of the spikes, which is an OR
-    """
-
-    channels: PositiveInt
-    stride: Literal[1, 2] = 1
-    pool: bool = False
-
-
-class Neuron(_Section):
-    """The leaky integrate-and-fire neuron of every spiking layer.
-
-    Members
-    -------
-    threshold : V_th in real units; a multiple of ``2**-frac_bits``
-    decay_shift : s of ``beta = 1 - 2**-s``; 1 gives 1/2
-    reset : ``"hard"`` (to 0) or ``"soft"`` (subtract V_th)
-    """
-
-    threshold: Annotated[float, Field(gt=0, le=1024)] = 1.0
-    decay_shift: Annotated[int, Field(ge=1, le=16)] = 1
-    reset: Literal["hard", "soft"] = "hard"
-
-
-class Network(_Section):
-    """Shape of the spiking transformer.
-
-    Members
-    -------
-    time_steps : T
-    stages : patch splitting, first to last, at least two: the first reads pixels, the last starts
-        the residual stream, and its channels are D
-    blocks, heads : L and H
-    mlp_ratio : hidden channels of the MLP over D
-    attention : ``"a2os2a"`` (binary Q, ReLU K, ternary V) or ``"ssa"`` (all binary, scaled)
-    attention_scale_shift : scale of the attention result as ``2**-shift`` (0: no scale)
-    projection : Linear and batch norm after attention (off: our reading of the paper)
-    neuron : the LIF neuron
-    """
-
-    time_steps: Annotated[int, Field(ge=1, le=16)] = 4
-    stages: Annotated[tuple[Stage, ...], Field(min_length=2, strict=False)]
-    blocks: PositiveInt
-    heads: PositiveInt
-    mlp_ratio: PositiveInt = 4
-    attention: Literal["a2os2a", "ssa"] = "a2os2a"
-    attention_scale_shift: Annotated[int, Field(ge=0, le=8)] = 0
-    projection: bool = False
-    neuron: Neuron = Neuron()
-
-    @property
-    def channels(self) -> int:
-        """D, the channels of a token."""
-        return self.stages[-1].channels
-
-    @property
-    def head_channels(self) -> int:
-        """d, the channels of a head."""
-        return self.channels // self.heads
-
-
-class Quant(_Section):
-    """Number formats.
-
-    Members
-    -------
-    weight_bits : signed synaptic weights
-    frac_bits : F, fraction bits of residuals and membranes (Q-format of the residual stream)
-    bias_bits : signed folded bias, in units of ``2**-F``
-    key_bits, key_frac_bits : b and fraction bits of the clipped ReLU K
-    """
-
-    weight_bits: Annotated[int, Field(ge=2, le=8)] = 8
-    frac_bits: Annotated[int, Field(ge=1, le=12)] = 8
-    bias_bits: Annotated[int, Field(ge=4, le=32)] = 20
-    key_bits: Annotated[int, Field(ge=1, le=8)] = 4
-    key_frac_bits: Annotated[int, Field(ge=0, le=8)] = 2
-
-
-class Engine(_Section):
-    """Size of the hardware.
-
-    Members
-    -------
-    lanes : P, output channels of the synaptic array in parallel
-    neuron_lanes : neurons evaluated a cycle, each over all T steps; divides ``lanes``
-    attention_order : ``"kv"`` is Q (K^T V), ``"qk"`` is (Q K^T) V, ``"auto"`` the cheaper
-    widths : accumulators for the weights of a ``"checkpoint"``, or for any of the ``"format"``
-    counters : cycle and stall counters per layer
-    """
-
-    lanes: Annotated[int, Field(ge=1, le=256)]
-    neuron_lanes: PositiveInt
-    attention_order: Literal["auto", "kv", "qk"] = "auto"
-    widths: Literal["checkpoint", "format"] = "checkpoint"
-    counters: bool = True
-
-
-class Train(_Section):
-    """How the shipped checkpoint was trained.
-
-    Members
-    -------
-    epochs : float epochs with batch norm
-    quant_epochs : epochs with folded batch norm and quantised weights in the loop
-    batch, learning_rate, quant_learning_rate, seed : as named
-    firing_penalty : weight of the mean share of non-zero bundles in the loss
-    shift_pixels : random shift of training images, 0 for none
-    flip : random horizontal flip
-    """
-
-    epochs: PositiveInt
-    quant_epochs: PositiveInt
-    batch: PositiveInt
-    learning_rate: Annotated[float, Field(gt=0)]
-    quant_learning_rate: Annotated[float, Field(gt=0)]
-    firing_penalty: Annotated[float, Field(ge=0)] = 0.0
-    shift_pixels: Annotated[int, Field(ge=0)] = 0
-    flip: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-
-
-class Preset(_Section):
+class Preset(Section):
     """A network, its number formats and the engine that runs it. See the sections' own members."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -225,16 +77,17 @@ class Preset(_Section):
                 f"network.neuron.threshold is {net.neuron.threshold}:"
                 f" must be a multiple of 2**-{q.frac_bits} (quant.frac_bits)"
             )
-        if (net.neuron.threshold * 2 ** (self.key_frac_bits + net.attention_scale_shift)) % 1:
+        if (net.neuron.threshold * 2**self.attention_frac_bits) % 1:
             raise ValueError(
                 f"network.neuron.threshold is {net.neuron.threshold}: must be a multiple of"
-                f" 2**-{self.key_frac_bits + net.attention_scale_shift}, the unit of Q K^T V"
+                f" 2**-{self.attention_frac_bits}, the unit of {self._attention_unit}"
             )
         if q.key_frac_bits > q.frac_bits:
             raise ValueError(
                 f"quant.key_frac_bits is {q.key_frac_bits}: must be at most quant.frac_bits,"
                 f" {q.frac_bits}"
             )
+        check_attention(net, q, self.grid)
         return self
 
     @property
@@ -267,13 +120,35 @@ class Preset(_Section):
 
     @property
     def key_bits(self) -> int:
-        """Bits of K: ``quant.key_bits``, or 1 for binary SSA."""
-        return self.quant.key_bits if self.network.attention == "a2os2a" else 1
+        """Bits of K: ``quant.key_bits``, or 1 if it is binary."""
+        return self.quant.key_bits if self.hybrid else 1
 
     @property
     def key_frac_bits(self) -> int:
-        """Fraction bits of K: ``quant.key_frac_bits``, or 0 for binary SSA."""
-        return self.quant.key_frac_bits if self.network.attention == "a2os2a" else 0
+        """Fraction bits of K: ``quant.key_frac_bits``, or 0 if it is binary."""
+        return self.quant.key_frac_bits if self.hybrid else 0
+
+    @property
+    def hybrid(self) -> bool:
+        """K is a multi-bit ReLU and V ternary; else both are binary."""
+        return hybrid(self.network)
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Dilations of the local branch; none if the attention has no such branch."""
+        return self.network.dilations if self.network.attention in LOCAL_KINDS else ()
+
+    @property
+    def attention_frac_bits(self) -> int:
+        """Fraction bits of what the attention's neuron takes."""
+        finer = {"lrf-ssa": self.quant.local_frac_bits, "lrf-dyn": self.quant.read_frac_bits}
+        shift = self.key_frac_bits + self.network.attention_scale_shift
+        return shift + finer.get(self.network.attention, 0)
+
+    @property
+    def _attention_unit(self) -> str:
+        names = {"lrf-ssa": "Q K^T V with its local branch", "lrf-dyn": "the dendrites' read-out"}
+        return names.get(self.network.attention, "Q K^T V")
 
     @property
     def threshold(self) -> int:
@@ -282,12 +157,8 @@ class Preset(_Section):
 
     @property
     def attention_threshold(self) -> int:
-        """V_th of the attention's neuron in the integer units of Q K^T V; at least 1.
-
-        One unit is ``2**-(key_frac_bits + attention_scale_shift)``.
-        """
-        shift = self.key_frac_bits + self.network.attention_scale_shift
-        return max(1, -int(-(self.network.neuron.threshold * 2**shift) // 1))
+        """V_th of the attention's neuron in units of ``2**-attention_frac_bits``; at least 1."""
+        return max(1, round(self.network.neuron.threshold * 2**self.attention_frac_bits))
 
     def replace(self, **changes: object) -> "Preset":
         """Copy with dotted fields replaced and validated again, e.g. ``engine__lanes=8``."""
@@ -325,9 +196,10 @@ def _explain(error: dict) -> str:
         return f"missing key {where}"
     if kind == "value_error":
         return str(error["ctx"]["error"])
-    if kind == "too_short":
-        counts = error["ctx"]
-        return f"{where} has {counts['actual_length']}: must have at least {counts['min_length']}"
+    if kind in ("too_short", "too_long"):
+        has, limits = error["ctx"]["actual_length"], error["ctx"]
+        want = "at least {min_length}" if kind == "too_short" else "at most {max_length}"
+        return f"{where} has {has}: must have {want.format(**limits)}"
     return f"{where or 'all of it'} is {error['input']!r}: must be {_wanted(error)}"
 
 
@@ -344,7 +216,7 @@ def _wanted(error: dict) -> str:
         "float_type": "a number",
         "bool_type": "true or false",
         "string_type": "text",
-        "tuple_type": "an array of tables",
+        "tuple_type": "an array of tables" if error["loc"][-1:] == ("stages",) else "an array",
         "model_type": "a table",
         "string_pattern_mismatch": "lower-case letters, digits and hyphens",
     }

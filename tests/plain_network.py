@@ -4,6 +4,7 @@ Nothing here comes from the code under test but the checkpoint's arrays and the 
 """
 
 import numpy as np
+import plain_attention
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
@@ -52,6 +53,7 @@ class PlainNetwork:
     def __init__(self, checkpoint) -> None:
         self.preset, self.scales = checkpoint.preset, checkpoint.scales
         self.weights = {k: v.astype(np.int64) for k, v in checkpoint.weights.items()}
+        self.coefficients = checkpoint.coefficients
         self.biases = {k: v.astype(np.int64) for k, v in checkpoint.biases.items()}
         self.sums: dict[str, np.ndarray] = {}
         self.potentials: dict[str, np.ndarray] = {}
@@ -114,27 +116,41 @@ class PlainNetwork:
         return self.sums[name]
 
     def attend(self, name: str, sums: np.ndarray, level: int) -> np.ndarray:
-        """Spikes of attention, as a sum of products over pairs of tokens."""
+        """Spikes of attention, head by head and kind by kind."""
         net, quant = self.preset.network, self.preset.quant
+        kind, binary = net.attention, net.qkv == "binary" or net.attention == "ssa"
         width = net.channels // net.heads
         steps, _, height, breadth = sums.shape
-        flat = sums.reshape(steps, -1, height * breadth)
-        out = np.zeros((steps, net.channels, height * breadth), np.int64)
-        for head in range(net.heads):
-            k, v, q = (
-                flat[:, (3 * head + part) * width : (3 * head + part + 1) * width]
-                for part in range(3)
-            )
-            q = fire(q, level, net.neuron)
-            if net.attention == "a2os2a":
-                k = np.clip(k // 2 ** (quant.frac_bits - quant.key_frac_bits), 0, None)
-                k = np.minimum(k, 2**quant.key_bits - 1)
-                v = fire(v, level, net.neuron, ternary=True)
-            else:
-                k, v = fire(k, level, net.neuron), fire(v, level, net.neuron)
-            out[:, head * width : (head + 1) * width] = np.einsum("tcn,tcm,tdm->tdn", q, k, v)
-        self.sums[f"{name}.attention"] = out.reshape(steps, -1, height, breadth)
-        unit = net.attention_scale_shift
-        unit += quant.key_frac_bits if net.attention == "a2os2a" else 0
+        flat = sums.reshape(steps, net.heads, 3, width, height * breadth)
+        k, v, q = flat[:, :, 0], flat[:, :, 1], fire(flat[:, :, 2], level, net.neuron)
+        if binary:
+            k, v = fire(k, level, net.neuron), fire(v, level, net.neuron)
+        else:
+            k = np.clip(k // 2 ** (quant.frac_bits - quant.key_frac_bits), 0, None)
+            k = np.minimum(k, 2**quant.key_bits - 1)
+            v = fire(v, level, net.neuron, ternary=True)
+        own = {
+            key.rpartition(".")[2]: tensor.astype(np.int64)
+            for key, tensor in self.coefficients.items()
+            if key.startswith(f"{name}.")
+        }
+        grid = (height, breadth)
+        unit = net.attention_scale_shift + (0 if binary else quant.key_frac_bits)
+        if kind == "causal":
+            out = plain_attention.causal(q, k, v, net.causal_decay_shift)
+        elif kind == "lrf-dyn":
+            out = plain_attention.dendrites(k, v, own, net, quant, grid)
+            unit += quant.read_frac_bits
+        else:
+            out = np.einsum("thcn,thcm,thdm->thdn", q, k, v)
+            if kind == "lrf-ssa":
+                near = v.reshape(steps, net.channels, *grid)
+                near = plain_attention.neighbours(near, own["local"], net)
+                out = out * 2**quant.local_frac_bits + near.reshape(out.shape)
+                unit += quant.local_frac_bits
+        shape = (steps, net.channels, *grid)
+        self.sums[f"{name}.attention"] = out.reshape(shape)
         spikes = fire(out, int(net.neuron.threshold * 2**unit), net.neuron)
-        return spikes.reshape(steps, -1, height, breadth)
+        if kind == "lrf-dyn":
+            spikes = spikes * q
+        return spikes.reshape(shape)

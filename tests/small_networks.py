@@ -3,7 +3,8 @@
 import numpy as np
 
 from golden.checkpoint import Checkpoint
-from golden.schedule import network_layers
+from golden.coefficients import COEFFICIENT_ONE, coefficient_values
+from golden.schedule import coefficient_shapes, network_layers
 from golden.spec import MAX_ALIGN, PIXEL_BITS, Preset, parse_preset
 
 SMALL = {
@@ -63,6 +64,59 @@ NETWORKS = {
     },
 }
 
+# The other kinds of attention, with a switch or two each.
+LOCAL_NETWORKS = {
+    "lrf-ssa": {"network__attention": "lrf-ssa"},
+    "lrf-ssa, binary, masked, projection": {
+        "network__attention": "lrf-ssa",
+        "network__qkv": "binary",
+        "network__attention_scale_shift": 2,
+        "network__local_causal": True,
+        "network__projection": True,
+        "quant__local_bits": 5,
+        "quant__local_frac_bits": 2,
+    },
+    "lrf-ssa, one dilation, odd grid, T 2": {
+        "data__height": 10,
+        "data__width": 14,
+        "network__time_steps": 2,
+        "network__attention": "lrf-ssa",
+        "network__dilations": (2,),
+        "engine__attention_order": "qk",
+    },
+    "causal": {"network__attention": "causal"},
+    "causal, decay, binary": {
+        "network__attention": "causal",
+        "network__causal_decay_shift": 2,
+        "network__qkv": "binary",
+    },
+    "lrf-dyn": {"network__attention": "lrf-dyn"},
+    "lrf-dyn, masked, wide grid": {
+        "data__height": 8,
+        "data__width": 12,
+        "network__attention": "lrf-dyn",
+        "network__dendrites": 3,
+        "network__local_causal": True,
+    },
+    "lrf-dyn, one dendrite, no branch, binary, projection": {
+        "network__attention": "lrf-dyn",
+        "network__qkv": "binary",
+        "network__dendrites": 1,
+        "network__dilations": (),
+        "network__projection": True,
+        "network__neuron": {"threshold": 0.125},
+        "quant__state_frac_bits": 5,
+        "quant__read_frac_bits": 4,
+    },
+    "lrf-dyn, narrow state, soft reset": {
+        "network__attention": "lrf-dyn",
+        "network__neuron": {"reset": "soft", "decay_shift": 2},
+        "quant__state_bits": 10,
+        "quant__read_bits": 6,
+        "quant__read_frac_bits": 3,
+    },
+}
+
 
 def small_preset(**changes: object) -> Preset:
     """The smallest network with a pool, two heads and two output groups, and changes to it."""
@@ -95,9 +149,31 @@ def random_checkpoint(preset: Preset, seed: int = 0, *, full: bool = False) -> C
         weights[layer.name] = weight.clip(-top, top - 1).astype(np.int8)
         biases[layer.name] = bias.clip(-most, most - 1).astype(np.int32)
         scales[layer.name] = scale
-    checkpoint = Checkpoint(preset, weights, biases, scales, {"seed": str(seed)})
+    coefficients = {
+        name: _coefficients(preset, name.rpartition(".")[2], shape, random, full)
+        for name, shape in coefficient_shapes(preset).items()
+    }
+    checkpoint = Checkpoint(preset, weights, biases, scales, {"seed": str(seed)}, coefficients)
     checkpoint.check("random")
     return checkpoint
+
+
+def _coefficients(preset: Preset, part: str, shape, random, full: bool) -> np.ndarray:
+    """Coefficients of a tensor ``local``, ``a``, ``gamma`` or ``c``, small ones unless full."""
+    if part == "local" and preset.network.attention == "lrf-ssa":
+        top = 2 ** (preset.quant.local_bits - 1)
+        values = random.integers(-top, top, shape)
+        values = values if full else values // 4
+    else:
+        known = coefficient_values()
+        low, high = {"local": (0, 0.25), "a": (0, 0.5), "gamma": (0.25, 1), "c": (0.125, 0.5)}[part]
+        sizes = abs(known) / COEFFICIENT_ONE
+        values = random.choice(known[full | (low <= sizes) & (sizes <= high)], shape)
+    if part == "local":
+        values[:, 1:, 1, 1] = 0
+    if part == "a":
+        values[:, 0, 0] = values[:, -1, 2] = 0
+    return values.astype(np.int16)
 
 
 def random_images(preset: Preset, count: int, seed: int = 0) -> np.ndarray:

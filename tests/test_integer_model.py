@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 import torch
 from plain_network import PlainNetwork
-from small_networks import NETWORKS, random_checkpoint, random_images, small_preset
+from small_networks import (
+    LOCAL_NETWORKS,
+    NETWORKS,
+    random_checkpoint,
+    random_images,
+    small_preset,
+)
 
 from golden.export import export
 from golden.integer import IntegerModel
 from golden.network import SpikingTransformer
 
-networks = pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+ALL = NETWORKS | LOCAL_NETWORKS
+networks = pytest.mark.parametrize("changes", ALL.values(), ids=ALL)
 
 
 def as_grid(tensor: torch.Tensor, like: np.ndarray) -> np.ndarray:

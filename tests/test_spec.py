@@ -90,7 +90,17 @@ REFUSED = [
     ("network.time_steps", 2.5, "network.time_steps is 2.5: must be a whole number"),
     ("network.time_steps", "4", "network.time_steps is '4': must be a whole number"),
     ("network.time_steps", True, "network.time_steps is True: must be a whole number"),
-    ("network.attention", "softmax", "network.attention is 'softmax': must be 'a2os2a' or 'ssa'"),
+    (
+        "network.attention",
+        "softmax",
+        "network.attention is 'softmax': must be 'a2os2a', 'ssa', 'lrf-ssa', 'causal' or 'lrf-dyn'",
+    ),
+    ("network.qkv", "binary", "network.qkv is binary: must be hybrid or auto for attention a2os2a"),
+    ("network.dendrites", 9, "network.dendrites is 9: must be at most 8"),
+    ("network.dendrites", 0, "network.dendrites is 0: must be at least 1"),
+    ("network.dilations", 3, "network.dilations is 3: must be an array"),
+    ("network.dilations", [0], "network.dilations[0] is 0: must be at least 1"),
+    ("network.dilations", [1, 2, 3, 4, 5], "network.dilations has 5: must have at most 4"),
     ("network.projection", 1, "network.projection is 1: must be true or false"),
     (STAGES, [{"channels": 16}], f"{STAGES} has 1: must have at least 2"),
     (STAGES, 16, f"{STAGES} is 16: must be an array of tables"),
@@ -170,6 +180,64 @@ def test_refused(path, value, text):
     with pytest.raises(SpecError) as error:
         parse_preset(tree, "mine.toml")
     assert str(error.value) == f"preset mine.toml: {text}"
+
+
+KINDS_REFUSED = [
+    (
+        {"network__attention": "lrf-ssa", "data__height": 6},
+        "token grid is 3x4: a 3x3 kernel of dilation 3 (network.dilations) needs at least 4x4",
+    ),
+    (
+        {"network__attention": "lrf-dyn", "network__dilations": (5,)},
+        "token grid is 4x4: a 3x3 kernel of dilation 5 (network.dilations) needs at least 6x6",
+    ),
+    (
+        {"network__attention": "lrf-ssa", "network__dilations": (3, 2)},
+        "network.dilations are 3, 2: must rise",
+    ),
+    (
+        {"network__attention": "ssa", "network__qkv": "hybrid"},
+        "network.qkv is hybrid: must be binary or auto for attention ssa",
+    ),
+    (
+        {"network__attention": "lrf-dyn", "quant__read_frac_bits": 5},
+        "quant.read_frac_bits is 5: must be at most quant.state_frac_bits, 4",
+    ),
+    (
+        {"network__attention": "lrf-dyn", "quant__state_bits": 8},
+        "quant.state_bits is 8: must be at least 9, the bits of a token in the unit of the state",
+    ),
+    (
+        {"network__attention": "lrf-dyn", "network__neuron": {"threshold": 1 / 32}},
+        "network.neuron.threshold is 0.03125: must be a multiple of 2**-4, the unit of the"
+        " dendrites' read-out",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "text"), KINDS_REFUSED, ids=lambda x: str(x)[:40])
+def test_refused_kinds(changes, text):
+    with pytest.raises(SpecError) as error:
+        small_preset(**changes)
+    assert str(error.value) == f"preset small: {text}"
+
+
+def test_derived_kinds():
+    """Units and kinds of Q, K and V of each attention; a branch that nobody uses binds nothing."""
+    found = {}
+    for kind in ("a2os2a", "ssa", "lrf-ssa", "causal", "lrf-dyn"):
+        preset = small_preset(network__attention=kind)
+        found[kind] = (preset.hybrid, preset.dilations, preset.attention_threshold)
+    assert found == {
+        "a2os2a": (True, (), 4),
+        "ssa": (False, (), 1),
+        "lrf-ssa": (True, (3, 5), 64),
+        "causal": (True, (), 4),
+        "lrf-dyn": (True, (3, 5), 16),
+    }
+    binary = small_preset(network__attention="lrf-ssa", network__qkv="binary")
+    assert (binary.hybrid, binary.key_bits, binary.attention_threshold) == (False, 1, 16)
+    assert small_preset(data__height=4).dilations == ()
 
 
 def test_not_a_table():
