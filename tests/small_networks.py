@@ -50,6 +50,10 @@ NETWORKS = {
         "network__heads": 4,
         "engine__attention_order": "qk",
     },
+    "stages that fill no whole group": {
+        "network__stages": [{"channels": 12, "pool": True}, {"channels": 6}, {"channels": 16}],
+        "engine__counters": False,
+    },
     "small formats": {
         "quant__weight_bits": 4,
         "quant__frac_bits": 6,

@@ -109,9 +109,9 @@ REFUSED = [
     (f"{STAGES}.0.channels", None, f"missing key {STAGES}[0].channels"),
     (f"{STAGES}.0", 8, f"{STAGES}[0] is 8: must be a table"),
     (
-        f"{STAGES}.0.channels",
-        12,
-        f"{STAGES}[0].channels is 12: must be a multiple of engine.lanes, 8",
+        "engine.lanes",
+        32,
+        f"{STAGES}[1].channels is 16: must be a multiple of engine.lanes, 32",
     ),
     (
         f"{STAGES}.1.pool",
