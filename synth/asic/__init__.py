@@ -1,0 +1,1 @@
+"""Standard cells: synthesis, memories as macros, timing, power."""

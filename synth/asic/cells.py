@@ -1,0 +1,184 @@
+"""Standard cells as figures: what a netlist's instances weigh, load, delay and burn.
+
+Cells carry the names, pins and areas of the Nangate Open Cell Library (45 nm, 1.1 V, 25 C), whose
+site is 0.19 x 1.4 um; netlists made with them link against that library. Delay, load, leakage and
+energy are one number each, our own fit to typical figures of that library: mean of rise and fall
+over all arcs, at an input slew of 40 ps. They are for comparing netlists and stacks with one
+another; sign-off takes the Liberty of a process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from golden.spec import SpecError
+
+SITE_UM = 0.19
+ROW_UM = 1.4
+VOLTAGE = 1.1
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A pin of a cell; a pin of a bus is one bit of it, ``name[index]``.
+
+    Members
+    -------
+    direction : ``"input"`` or ``"output"``
+    cap_ff : what the pin loads its net with, in fF
+    is_clock : whether it takes the clock
+    function : of an output of a gate, its value as a Liberty expression
+    """
+
+    direction: str
+    cap_ff: float = 0.0
+    is_clock: bool = False
+    function: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A standard cell or a macro.
+
+    Members
+    -------
+    name : as in netlists
+    area_um2, width_um, height_um : of its rectangle
+    pins : by name, without supplies
+    delay_ps : from an input, or the clock, to an output without load
+    ps_per_ff : further delay for each fF at the output
+    setup_ps : how long before the clock an input must be steady
+    leakage_nw : at rest
+    energy_fj : within the cell, for each transition of an output; of a macro for each access
+    clock_energy_fj : within the cell, for each cycle of its clock
+    sequential, macro : what it is
+    """
+
+    name: str
+    area_um2: float
+    width_um: float
+    height_um: float
+    pins: Mapping[str, Pin] = field(repr=False)
+    delay_ps: float = 0.0
+    ps_per_ff: float = 0.0
+    setup_ps: float = 0.0
+    leakage_nw: float = 0.0
+    energy_fj: float = 0.0
+    clock_energy_fj: float = 0.0
+    sequential: bool = False
+    macro: bool = False
+
+
+@dataclass(frozen=True)
+class Library:
+    """All cells that a netlist may use.
+
+    Members
+    -------
+    name : of the library
+    cells : by name
+    site_um, row_um : placement grid of standard cells
+    voltage : supply in V
+    """
+
+    name: str
+    cells: Mapping[str, Cell] = field(repr=False)
+    site_um: float = SITE_UM
+    row_um: float = ROW_UM
+    voltage: float = VOLTAGE
+
+    def __getitem__(self, name: str) -> Cell:
+        """Look a cell up.
+
+        Raises
+        ------
+        SpecError
+            If the library has none of that name.
+        """
+        if name not in self.cells:
+            raise SpecError(f"library {self.name} has no cell {name}")
+        return self.cells[name]
+
+    def with_cells(self, more: Mapping[str, Cell]) -> "Library":
+        """Library with further cells."""
+        cells = {**self.cells, **more}
+        return Library(self.name, cells, self.site_um, self.row_um, self.voltage)
+
+
+# name: area, delay, ps/fF, leakage, energy, {input: fF}, {output: function}
+_GATES = {
+    "INV_X1": (0.532, 10, 2.2, 14, 1.1, {"A": 1.7}, {"ZN": "!A"}),
+    "INV_X2": (0.798, 10, 1.1, 29, 2.3, {"A": 3.3}, {"ZN": "!A"}),
+    "INV_X4": (1.330, 10, 0.56, 57, 4.6, {"A": 6.3}, {"ZN": "!A"}),
+    "BUF_X1": (0.798, 32, 1.9, 21, 2.5, {"A": 1.0}, {"Z": "A"}),
+    "BUF_X2": (1.064, 30, 0.96, 43, 5.0, {"A": 1.8}, {"Z": "A"}),
+    "BUF_X4": (1.862, 29, 0.48, 86, 9.5, {"A": 3.4}, {"Z": "A"}),
+    "BUF_X8": (3.458, 30, 0.24, 172, 19, {"A": 6.6}, {"Z": "A"}),
+    "NAND2_X1": (0.798, 17, 2.5, 17, 1.6, {"A1": 1.6, "A2": 1.7}, {"ZN": "!(A1 & A2)"}),
+    "NAND2_X2": (1.330, 17, 1.3, 35, 3.1, {"A1": 3.1, "A2": 3.5}, {"ZN": "!(A1 & A2)"}),
+    "NOR2_X1": (0.798, 18, 3.7, 21, 1.5, {"A1": 1.7, "A2": 1.7}, {"ZN": "!(A1 | A2)"}),
+    "AND2_X1": (1.064, 38, 2.0, 25, 2.7, {"A1": 0.9, "A2": 1.0}, {"ZN": "(A1 & A2)"}),
+    "OR2_X1": (1.064, 42, 2.0, 23, 2.6, {"A1": 1.0, "A2": 0.9}, {"ZN": "(A1 | A2)"}),
+    "AOI21_X1": (
+        *(1.064, 25, 3.6, 28, 2.2),
+        {"A": 1.6, "B1": 1.7, "B2": 1.7},
+        {"ZN": "!(A | (B1 & B2))"},
+    ),
+    "OAI21_X1": (
+        *(1.064, 23, 3.2, 23, 2.1),
+        {"A": 1.7, "B1": 1.7, "B2": 1.6},
+        {"ZN": "!(A & (B1 | B2))"},
+    ),
+    "XOR2_X1": (1.596, 39, 3.7, 36, 3.0, {"A": 2.2, "B": 2.4}, {"Z": "(A ^ B)"}),
+    "XNOR2_X1": (1.596, 35, 3.2, 36, 3.0, {"A": 2.2, "B": 2.6}, {"ZN": "!(A ^ B)"}),
+    "MUX2_X1": (
+        *(1.862, 52, 2.1, 36, 3.4),
+        {"A": 0.9, "B": 0.9, "S": 1.9},
+        {"Z": "((S & B) | (A & !S))"},
+    ),
+    "LOGIC0_X1": (0.532, 0, 0, 18, 0, {}, {"Z": "0"}),
+    "LOGIC1_X1": (0.532, 0, 0, 18, 0, {}, {"Z": "1"}),
+}
+
+
+def _gate(name: str) -> Cell:
+    area, delay, slope, leakage, energy, inputs, outputs = _GATES[name]
+    return Cell(
+        name=name,
+        area_um2=area,
+        width_um=round(area / ROW_UM, 3),
+        height_um=ROW_UM,
+        pins={pin: Pin("input", cap) for pin, cap in inputs.items()}
+        | {pin: Pin("output", function=function) for pin, function in outputs.items()},
+        delay_ps=delay,
+        ps_per_ff=slope,
+        leakage_nw=leakage,
+        energy_fj=energy,
+    )
+
+
+_FLIP_FLOP = Cell(
+    name="DFF_X1",
+    area_um2=4.522,
+    width_um=3.23,
+    height_um=ROW_UM,
+    pins={
+        "D": Pin("input", 1.1),
+        "CK": Pin("input", 0.95, is_clock=True),
+        "Q": Pin("output", function="IQ"),
+        "QN": Pin("output", function="IQN"),
+    },
+    delay_ps=92,
+    ps_per_ff=1.8,
+    setup_ps=40,
+    leakage_nw=79,
+    energy_fj=4.3,
+    # Both edges of a cycle in which D does not change.
+    clock_energy_fj=7.0,
+    sequential=True,
+)
+
+
+def standard_cells() -> Library:
+    """Library of the embedded cells, without macros."""
+    cells = {name: _gate(name) for name in _GATES}
+    return Library("spikestack45", cells | {_FLIP_FLOP.name: _FLIP_FLOP})

@@ -1,0 +1,275 @@
+"""A flat netlist of cells: what every tool behind synthesis works on."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from golden.files import whole_file
+from golden.spec import SpecError
+
+from .cells import Library
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_]")
+_BIT = re.compile(r"^(.*)\[(\d+)\]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One cell or macro.
+
+    Members
+    -------
+    name : a plain identifier, the same in Verilog and DEF: path and name joined by ``__``
+    cell : its name in the library
+    pins : net of each pin that has one, by the pin's name; a bit of a bus is ``name[index]``
+    hier : path of the block it comes from, ``()`` for the top
+    """
+
+    name: str
+    cell: str
+    pins: dict[str, int]
+    hier: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of the netlist.
+
+    Members
+    -------
+    direction : ``"input"`` or ``"output"``
+    nets : a net for each bit, the lowest first
+    """
+
+    direction: str
+    nets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """Instances joined by nets of one bit.
+
+    Members
+    -------
+    name : of the module
+    ports : by name
+    instances : in a fixed order
+    nets : name of each net; nets are numbers from 0. A net at a port is named as the port's bit
+    """
+
+    name: str
+    ports: dict[str, Port]
+    instances: list[Instance] = field(repr=False)
+    nets: dict[int, str] = field(repr=False)
+
+    @cached_property
+    def port_bits(self) -> dict[str, tuple[str, int]]:
+        """Direction and net of each bit of each port, by its name."""
+        return {
+            self.nets[net]: (port.direction, net)
+            for port in self.ports.values()
+            for net in port.nets
+        }
+
+    def cells(self) -> Counter[str]:
+        """Number of instances of each cell."""
+        return Counter(instance.cell for instance in self.instances)
+
+    def save(self, path: Path) -> None:
+        """Write the netlist as JSON, whole or not at all."""
+        tree = {
+            "name": self.name,
+            "ports": {name: [port.direction, port.nets] for name, port in self.ports.items()},
+            "nets": list(self.nets.values()),
+            "instances": [
+                [one.name, one.cell, "/".join(one.hier), one.pins] for one in self.instances
+            ],
+        }
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(tree, separators=(",", ":")))
+
+    @classmethod
+    def load(cls, path: Path) -> "Netlist":
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        SpecError
+            If there is no such file.
+        """
+        if not path.is_file():
+            raise SpecError(f"no netlist {path}: make it with `python -m synth.asic synth`")
+        tree = json.loads(path.read_text())
+        return cls(
+            tree["name"],
+            {name: Port(way, tuple(nets)) for name, (way, nets) in tree["ports"].items()},
+            [
+                Instance(name, cell, pins, tuple(hier.split("/")) if hier else ())
+                for name, cell, hier, pins in tree["instances"]
+            ],
+            dict(enumerate(tree["nets"])),
+        )
+
+
+def identifier(path: tuple[str, ...]) -> str:
+    """Join a path to a name that needs no escape in Verilog or DEF."""
+    return "__".join(_UNSAFE.sub("_", part) for part in path)
+
+
+def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
+    """Read Yosys' JSON of a flat, mapped module.
+
+    Yosys' own names change with everything that is synthesised before; here a flip-flop is called
+    after the signal it holds, a macro by its name in the source, and gates are numbered in each
+    block.
+
+    Parameters
+    ----------
+    tree : the JSON, from ``flatten -scopename``
+    top : the module
+    library : its cells
+
+    Raises
+    ------
+    SpecError
+        If a cell is not in the library or has a constant at a pin, if two bits of ports share a
+        net, or a net has no driver.
+    """
+    module = tree["modules"][top]
+    numbers: dict[int, int] = {}
+    nets: dict[int, str] = {}
+    used: set[str] = set()
+    ports = {}
+    for name, port in sorted(module["ports"].items()):
+        single = len(port["bits"]) == 1
+        for index, bit in enumerate(port["bits"]):
+            if isinstance(bit, str) or bit in numbers:
+                raise SpecError(f"port {name}[{index}] of {top} has no net of its own")
+            numbers[bit] = len(numbers)
+            nets[numbers[bit]] = name if single else f"{name}[{index}]"
+        used.add(name)
+        ports[name] = Port(port["direction"], tuple(numbers[bit] for bit in port["bits"]))
+    public = _public_names(module, numbers)
+    public |= {bit: _UNSAFE.sub("_", nets[number].rstrip("]")) for bit, number in numbers.items()}
+    loaded = _loaded(module)
+    gates: Counter[tuple[str, ...]] = Counter()
+    instances = []
+    for raw_name, cell in module["cells"].items():
+        hier, own = _place(raw_name, cell["attributes"])
+        known = library[cell["type"]].pins
+        pins, outputs = {}, []
+        for pin, bits in cell["connections"].items():
+            for index, bit in enumerate(bits):
+                full = pin if pin in known else f"{pin}[{index}]"
+                if full not in known:
+                    raise SpecError(f"cell {cell['type']} has no pin {full}, used by {raw_name}")
+                if isinstance(bit, str):
+                    raise SpecError(f"pin {full} of {raw_name} in {top} is the constant {bit}")
+                output = known[full].direction == "output"
+                if output and full == pin and bit not in loaded:
+                    continue
+                pins[full] = bit
+                if output:
+                    outputs.append(bit)
+        signal = public.get(outputs[0]) if outputs else None
+        if own is not None:
+            name = identifier((*hier, own))
+        elif "CK" in pins and signal:
+            name = f"{signal}__reg"
+        else:
+            name = identifier((*hier, f"g{gates[hier]}"))
+            gates[hier] += 1
+        name = _unused(name, used)
+        for position, bit in enumerate(outputs):
+            if bit not in numbers:
+                numbers[bit] = len(numbers)
+                fallback = f"{name}__o" if len(outputs) == 1 else f"{name}__o{position}"
+                nets[numbers[bit]] = _unused(public.get(bit, fallback), used)
+        instances.append((name, cell["type"], pins, hier))
+    undriven = {bit for *_, pins, _ in instances for bit in pins.values() if bit not in numbers}
+    if undriven:
+        raise SpecError(f"{top} has {len(undriven)} nets that nothing drives")
+    made = [
+        Instance(name, kind, {pin: numbers[bit] for pin, bit in pins.items()}, hier)
+        for name, kind, pins, hier in instances
+    ]
+    return Netlist(top, ports, made, nets)
+
+
+def verilog(netlist: Netlist, library: Library) -> str:
+    """Write the netlist as one structural Verilog module."""
+    lines = [f"module {netlist.name} ({', '.join(netlist.ports)});"]
+    for name, port in netlist.ports.items():
+        vector = f"[{len(port.nets) - 1}:0] " if len(port.nets) > 1 else ""
+        lines.append(f"  {port.direction} {vector}{name};")
+    at_ports = {net for port in netlist.ports.values() for net in port.nets}
+    lines += [f"  wire {name};" for net, name in netlist.nets.items() if net not in at_ports]
+    for instance in netlist.instances:
+        pins = ", ".join(_connections(instance, netlist.nets, library))
+        lines.append(f"  {instance.cell} {instance.name} ({pins});")
+    return "\n".join([*lines, "endmodule", ""])
+
+
+def _connections(instance: Instance, nets: dict[int, str], library: Library) -> list[str]:
+    buses: dict[str, dict[int, str]] = {}
+    texts = []
+    for pin in library[instance.cell].pins:
+        net = instance.pins.get(pin)
+        if match := _BIT.match(pin):
+            bits = buses.setdefault(match[1], {})
+            bits[int(match[2])] = nets[instance.pins[pin]]
+        elif net is not None:
+            texts.append(f".{pin}({nets[net]})")
+    for bus, bits in buses.items():
+        row = [bits[index] for index in sorted(bits, reverse=True)]
+        texts.append(f".{bus}({{{', '.join(row)}}})")
+    return texts
+
+
+def _loaded(module: dict) -> set[int]:
+    """Bits that somebody reads."""
+    bits = {bit for port in module["ports"].values() for bit in port["bits"]}
+    for cell in module["cells"].values():
+        for pin, connected in cell["connections"].items():
+            if cell["port_directions"][pin] == "input":
+                bits.update(connected)
+    return bits
+
+
+def _place(raw: str, attributes: dict) -> tuple[tuple[str, ...], str | None]:
+    """Block of a cell, and its own name if the source gave it one."""
+    if "hdlname" in attributes:
+        *hier, own = attributes["hdlname"].split(" ")
+        return tuple(hier), own
+    if "scopename" in attributes:
+        return tuple(attributes["scopename"].split(" ")), None
+    return (), None if raw.startswith("$") else raw
+
+
+def _public_names(module: dict, taken: dict[int, int]) -> dict[int, str]:
+    """Name of each bit that has one in the source: the shortest, then the first."""
+    best: dict[int, tuple[int, str]] = {}
+    for name, net in module["netnames"].items():
+        if net["hide_name"]:
+            continue
+        path = tuple(net["attributes"].get("hdlname", name).split(" "))
+        plain = identifier(path)
+        for index, bit in enumerate(net["bits"]):
+            if isinstance(bit, str) or bit in taken:
+                continue
+            text = plain if len(net["bits"]) == 1 else f"{plain}_{index}"
+            key = (len(text), text)
+            if bit not in best or key < best[bit]:
+                best[bit] = key
+    return {bit: text for bit, (_, text) in best.items()}
+
+
+def _unused(name: str, used: set[str]) -> str:
+    candidate, number = name, 1
+    while candidate in used:
+        candidate, number = f"{name}_{number}", number + 1
+    used.add(candidate)
+    return candidate
