@@ -21,17 +21,18 @@ class Drain(wiring.Component):
     ::
 
         i --> [group] --> slice mux --> [slice] --> + bias --> [slice + bias] --> o
-                              |                       ^
-                              +--> bias_addr ... bias_data
+                                                    ^
+                   bias_addr ... bias_data ---> [bias]
 
     Bias rows follow the slices of a position; where a pool makes four positions of one, the rows of
-    a group repeat four times before the next group's.
+    a group repeat four times before the next group's. A row is read when the one before it is
+    taken, and registered with its slice: a block RAM's output is late in the cycle.
 
     Latency and resources
     ---------------------
     The first slice leaves 3 cycles after its group arrived; ``lanes / neuron_lanes`` cycles a
-    group. ``lanes * time_steps * width`` flip-flops for the group and ``neuron_lanes * time_steps``
-    adders of ``biased_width`` bits.
+    group. ``lanes * time_steps * width`` flip-flops for the group, ``neuron_lanes`` biases and
+    ``neuron_lanes * time_steps`` adders of ``biased_width`` bits.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class Drain(wiring.Component):
     -------
     i : In, stream of :func:`hw.layouts.sums_layout` with ``lanes`` channels
     o : Out, stream of :func:`hw.layouts.sums_layout` with ``neuron_lanes`` channels
-    start : In, a layer begins: start from ``bias_base``
+    start : In, a layer begins: start from ``bias_base``; before its first group
     bias_base : In, first bias row of the layer
     last_group : In, output groups of the layer, less 1
     pool : In, each group comes four times
@@ -95,7 +96,8 @@ class Drain(wiring.Component):
         slices = self.lanes // self.neuron_lanes
         group, draining = Signal.like(self.i.payload), Signal()
         place, window = Signal(range(slices)), Signal(2)
-        row, group_row = Signal(range(self.bias_rows)), Signal(range(self.bias_rows))
+        row, next_row, group_row = (Signal(range(self.bias_rows)) for _ in range(3))
+        bias = Signal(self.neuron_lanes * self.bias_bits)
         group_index = Signal(range(self.max_groups))
 
         picked_valid, pick, add = Signal(), Signal(), Signal()
@@ -105,35 +107,31 @@ class Drain(wiring.Component):
             add.eq(~self.o.valid | self.o.ready),
             pick.eq(draining & (~picked_valid | add)),
             self.i.ready.eq(~draining | (pick & last_slice)),
-            self.bias_addr.eq(row),
-            self.bias_en.eq(pick),
+            next_row.eq(row),
+            self.bias_addr.eq(next_row),
+            self.bias_en.eq(1),
         ]
+        m.d.sync += row.eq(next_row)
         with m.If(self.i.ready):
             m.d.sync += draining.eq(self.i.valid)
             with m.If(self.i.valid):
                 m.d.sync += group.eq(self.i.payload)
 
         with m.If(pick):
-            m.d.sync += [place.eq(Mux(last_slice, 0, place + 1)), row.eq(row + 1)]
+            m.d.comb += next_row.eq(row + 1)
+            m.d.sync += place.eq(Mux(last_slice, 0, place + 1))
             with m.If(last_slice):
                 m.d.sync += window.eq(window + 1)
                 with m.If(self.pool & (window != 3)):
-                    m.d.sync += row.eq(group_row)
+                    m.d.comb += next_row.eq(group_row)
                 with m.Elif(group_index == self.last_group):
-                    m.d.sync += [
-                        group_index.eq(0),
-                        row.eq(self.bias_base),
-                        group_row.eq(self.bias_base),
-                    ]
+                    m.d.comb += next_row.eq(self.bias_base)
+                    m.d.sync += [group_index.eq(0), group_row.eq(self.bias_base)]
                 with m.Else():
                     m.d.sync += [group_index.eq(group_index + 1), group_row.eq(row + 1)]
         with m.If(self.start):
-            m.d.sync += [
-                row.eq(self.bias_base),
-                group_row.eq(self.bias_base),
-                group_index.eq(0),
-                window.eq(0),
-            ]
+            m.d.comb += next_row.eq(self.bias_base)
+            m.d.sync += [group_row.eq(self.bias_base), group_index.eq(0), window.eq(0)]
 
         parts = [
             group.sums.as_value().word_select(k, self.neuron_lanes * self.time_steps * self.width)
@@ -142,12 +140,15 @@ class Drain(wiring.Component):
         with m.If(~picked_valid | add):
             m.d.sync += picked_valid.eq(pick)
             with m.If(pick):
-                m.d.sync += picked.sums.as_value().eq(Array(parts)[place])
+                m.d.sync += [
+                    picked.sums.as_value().eq(Array(parts)[place]),
+                    bias.eq(self.bias_data),
+                ]
 
         with m.If(add):
             m.d.sync += self.o.valid.eq(picked_valid)
             for lane in range(self.neuron_lanes):
-                bias = self.bias_data.word_select(lane, self.bias_bits).as_signed()
+                added = bias.word_select(lane, self.bias_bits).as_signed()
                 for step in range(self.time_steps):
-                    m.d.sync += self.o.payload.sums[lane][step].eq(picked.sums[lane][step] + bias)
+                    m.d.sync += self.o.payload.sums[lane][step].eq(picked.sums[lane][step] + added)
         return m

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .find_first import lowest_one, one_hot_index, one_hot_mux
 from .layouts import chunk_layout, event_layout
 
 
@@ -22,16 +23,19 @@ class Encoder(wiring.Component):
     A chunk waits in ``ahead`` while the one in ``current`` is scanned, so that fetching hides
     behind scanning; empty chunks are dropped on arrival, unless they end a group. The found entry
     is registered as one-hot before it selects the bundle, which keeps find-first and selection in
-    separate cycles::
+    separate cycles. What follows it is the lowest of those left of its chunk, or of the chunk
+    ahead: both are looked for side by side, and no search waits for another::
 
-        i --> [ahead] --> [current: pending & -pending] --> [found: one-hot] --> [event] --> o
+        i --> [ahead: mask] --> lowest one --+--> [found: one-hot, current] --> [event] --> o
+                 [pending] ---> lowest one --'
+                     ^------------ rest -----'
 
     Latency and resources
     ---------------------
-    An event leaves 4 cycles after its chunk arrived at an idle encoder. A chunk takes
+    An event leaves 3 cycles after its chunk arrived at an idle encoder. A chunk takes
     ``max(1, non-zero bundles)`` cycles. Of empty chunks that end no group, n - 1 hide behind a
     chunk with n non-zero bundles; each more takes 1. About
-    ``3 * entries * time_steps + 5 * entries`` flip-flops.
+    ``2 * entries * time_steps + 3 * entries`` flip-flops and 4 carry chains of ``entries`` bits.
 
     Parameters
     ----------
@@ -70,55 +74,37 @@ class Encoder(wiring.Component):
         chunk = chunk_layout(entries, self.time_steps, self.row_bits)
 
         ahead, ahead_valid, ahead_mask = Signal(chunk), Signal(), Signal(entries)
-        current, scanning, pending = Signal(chunk), Signal(), Signal(entries)
+        current, found_valid = Signal(chunk), Signal()
+        found, pending = Signal(entries), Signal(entries)
         group_start = Signal(init=1)
-
-        arriving = Cat(bundle.any() for bundle in self.i.payload.bundles)
-        kept = arriving.any() | self.i.payload.last
-        move = Signal()
-        m.d.comb += self.i.ready.eq(~ahead_valid | move)
-        with m.If(move):
-            m.d.sync += ahead_valid.eq(0)
-        with m.If(self.i.valid & self.i.ready & kept):
-            m.d.sync += [ahead.eq(self.i.payload), ahead_mask.eq(arriving), ahead_valid.eq(1)]
-
-        lowest, rest = Signal(entries), Signal(entries)
-        m.d.comb += [
-            lowest.eq(pending & (~pending + 1)),
-            rest.eq(pending & ~lowest),
-        ]
-        found_ready, step = Signal(), Signal()
-        m.d.comb += [
-            step.eq(scanning & found_ready),
-            move.eq(ahead_valid & (~scanning | (step & ~rest.any()))),
-        ]
-        with m.If(step):
-            m.d.sync += pending.eq(rest)
-            with m.If(~rest.any()):
-                m.d.sync += scanning.eq(0)
-        with m.If(move):
-            m.d.sync += [current.eq(ahead), pending.eq(ahead_mask), scanning.eq(1)]
-
-        found, found_valid, found_last = Signal(entries), Signal(), Signal()
-        found_from = Signal(chunk)
         event_ready = Signal()
-        m.d.comb += found_ready.eq(~found_valid | event_ready)
-        with m.If(found_ready):
-            m.d.sync += found_valid.eq(step)
-        with m.If(step):
+
+        step = ~found_valid | event_ready
+        more = pending.any()
+        arriving = Cat(bundle.any() for bundle in self.i.payload.bundles)
+        m.d.comb += self.i.ready.eq(~ahead_valid | (step & ~more))
+        with m.If(self.i.ready):
             m.d.sync += [
-                found.eq(lowest),
-                found_from.eq(current),
-                found_last.eq(current.last & ~rest.any()),
+                ahead.eq(self.i.payload),
+                ahead_mask.eq(arriving),
+                ahead_valid.eq(self.i.valid & (arriving.any() | self.i.payload.last)),
             ]
 
-        index = Signal(range(entries))
-        gates = Signal(self.time_steps)
-        for place in range(entries):
-            chosen = Mux(found[place], found_from.bundles[place], 0)
-            gates = gates | chosen
-            index = index | Mux(found[place], place, 0)
+        next_found, next_pending = lowest_one(pending)
+        first_found, first_pending = lowest_one(ahead_mask)
+        with m.If(step):
+            with m.If(more):
+                m.d.sync += [found.eq(next_found), pending.eq(next_pending)]
+            with m.Else():
+                m.d.sync += [
+                    found_valid.eq(ahead_valid),
+                    found.eq(first_found),
+                    # What is ahead stays there until another chunk comes.
+                    pending.eq(Mux(ahead_valid, first_pending, 0)),
+                    current.eq(ahead),
+                ]
 
+        last = current.last & ~more
         event, event_valid = Signal.like(self.o.payload), Signal()
         m.d.comb += [
             event_ready.eq(~event_valid | self.o.ready),
@@ -129,11 +115,11 @@ class Encoder(wiring.Component):
             m.d.sync += event_valid.eq(found_valid)
             with m.If(found_valid):
                 m.d.sync += [
-                    event.index.eq(index),
-                    event.gates.eq(gates),
-                    event.row.eq(found_from.row),
+                    event.index.eq(one_hot_index(found)),
+                    event.gates.eq(one_hot_mux(found, list(current.bundles))),
+                    event.row.eq(current.row),
                     event.first.eq(group_start),
-                    event.last.eq(found_last),
-                    group_start.eq(found_last),
+                    event.last.eq(last),
+                    group_start.eq(last),
                 ]
         return m

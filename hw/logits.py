@@ -21,11 +21,12 @@ class Logits(wiring.Component):
     ------
     ::
 
-        i --> [sum over T, lane after lane] --> write
+        i --> [lane after lane] --> [sum over T] --> write
 
     Latency and resources
     ---------------------
-    ``lanes`` cycles a slice. One adder chain of T sums.
+    ``lanes`` cycles a slice; a word is written 2 cycles after its lane's. One adder chain of T sums
+    and registers of a lane.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class Logits(wiring.Component):
         word = Signal(range(self.words))
         steps = Signal(data.ArrayLayout(signed(self.width), self.time_steps))
         total = Signal(signed(LOGIT_BITS))
-        write = Signal()
+        picked, write = Signal(), Signal()
         last = lane == self.lanes - 1
         m.d.comb += [
             self.i.ready.eq(last),
@@ -71,13 +72,14 @@ class Logits(wiring.Component):
         # A View indexed with a signal would multiply the index by the width of a lane.
         for index in range(self.lanes):
             with m.If(lane == index):
-                m.d.comb += steps.eq(self.i.payload.sums[index])
-        m.d.sync += write.eq(self.i.valid)
+                m.d.sync += steps.eq(self.i.payload.sums[index])
+        m.d.sync += [
+            picked.eq(self.i.valid),
+            write.eq(picked),
+            total.eq(sum(steps[step] for step in range(self.time_steps))),
+        ]
         with m.If(self.i.valid):
-            m.d.sync += [
-                total.eq(sum(steps[step] for step in range(self.time_steps))),
-                lane.eq(lane + 1),
-            ]
+            m.d.sync += lane.eq(lane + 1)
             with m.If(last):
                 m.d.sync += lane.eq(0)
         with m.If(write):

@@ -26,15 +26,18 @@ class Residual(wiring.Component):
 
     Design
     ------
-    Slices come in the order of the memory's rows, so the address only counts up::
+    Slices come in the order of the memory's rows, so the address only counts up, and a row is read
+    when the slice before it is taken. It is registered with its own slice: a block RAM's output is
+    late in the cycle::
 
-        i --> [slice] ------> + --> [potential] --> o
-                 |            ^          |
-                 +--> read ---+          +--> write
+        i ----> [slice] --> + --> [potential] --> o
+                            ^          |
+        read -> [row] ------+          +--> write
 
     Latency and resources
     ---------------------
-    2 cycles, a slice a cycle. ``lanes * time_steps`` adders of ``width`` bits.
+    2 cycles, a slice a cycle. ``lanes * time_steps`` adders of ``width`` bits, and registers of two
+    slices and a row.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class Residual(wiring.Component):
     -------
     i : In, stream of :func:`hw.layouts.sums_layout`
     o : Out, stream of :func:`hw.layouts.neuron_input_layout`
-    start : In, a layer begins
+    start : In, a layer begins; before its first slice
     mode : In, :class:`ResidualMode`
     qkv : In, slices are K, V and Q in turn; else all binary
     read_addr, read_en, read_data, write_addr, write_en, write_data : to the residual storage
@@ -93,18 +96,26 @@ class Residual(wiring.Component):
         """Build the read stage and the add stage."""
         m = Module()
         taken, taken_valid = Signal.like(self.i.payload), Signal()
-        row, taken_row, written_row = (Signal(range(self.rows)) for _ in range(3))
+        row, next_row, taken_row, written_row = (Signal(range(self.rows)) for _ in range(4))
+        residual = Signal(sums_layout(self.lanes, self.time_steps, self.stored_width))
         add = Signal()
         m.d.comb += [
             add.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(~taken_valid | add),
-            self.read_addr.eq(row),
-            self.read_en.eq(self.i.ready & self.i.valid),
+            next_row.eq(row),
+            self.read_addr.eq(next_row),
+            self.read_en.eq(1),
         ]
+        m.d.sync += row.eq(next_row)
         with m.If(self.i.ready):
             m.d.sync += taken_valid.eq(self.i.valid)
             with m.If(self.i.valid):
-                m.d.sync += [taken.eq(self.i.payload), taken_row.eq(row), row.eq(row + 1)]
+                m.d.comb += next_row.eq(row + 1)
+                m.d.sync += [
+                    taken.eq(self.i.payload),
+                    taken_row.eq(row),
+                    residual.as_value().eq(self.read_data),
+                ]
 
         kind = Signal(NeuronKind)
         part, part_slice = Signal(range(3)), Signal(range(self.head_slices))
@@ -113,9 +124,6 @@ class Residual(wiring.Component):
                 with m.Case(index):
                     m.d.comb += kind.eq(value)
 
-        stored = sums_layout(self.lanes, self.time_steps, self.stored_width)
-        residual = Signal(stored)
-        m.d.comb += residual.as_value().eq(self.read_data)
         write = Signal()
         m.d.sync += write.eq(0)
         with m.If(add):
@@ -137,9 +145,10 @@ class Residual(wiring.Component):
                             taken.sums[lane][step] + base
                         )
         with m.If(self.start):
-            m.d.sync += [row.eq(0), part.eq(0), part_slice.eq(0)]
+            m.d.comb += next_row.eq(0)
+            m.d.sync += [part.eq(0), part_slice.eq(0)]
 
-        kept = Signal(stored)
+        kept = Signal.like(residual)
         for lane in range(self.lanes):
             for step in range(self.time_steps):
                 m.d.comb += kept.sums[lane][step].eq(self.o.payload.sums[lane][step])

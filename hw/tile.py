@@ -1,5 +1,7 @@
 """A tile: the datapath from chunks of bundles to spikes, and the memories that belong to it."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Module, Mux
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -17,6 +19,7 @@ from .layer_config import ConfigSizes, Sink
 from .layouts import chunk_layout, sums_layout
 from .neuron_array import NeuronArray
 from .packer import Packer
+from .relay import Relay
 from .residual import Residual
 from .storage import Storage, connect_write, write_port
 from .synaptic_array import SynapticArray
@@ -47,15 +50,18 @@ class Tile(wiring.Component):
     ------
     ::
 
-        i --> encode --> weight fetch --> synaptic array --> drain --> o (logits)
+        i ==> encode --> weight fetch ==> synaptic array --> drain ==> o (logits)
                                                                |
               attention core -----------------------------+    |
                 ^                                         v    v
-        spikes <-- packer <-- neuron array <------------- residual
+        spikes <-- packer <== neuron array <------------- residual
+
+    At ``==>`` stands a relay: it takes what a block RAM puts out late in the cycle, and no ready
+    passes it, so that a block that waits is felt by its neighbours only.
 
     Latency and resources
     ---------------------
-    Cycles of a layer are its events (non-zero bundles times output groups) and about 20 of
+    Cycles of a layer are its events (non-zero bundles times output groups) and about 25 of
     latency. Resources are those of the blocks.
 
     Parameters
@@ -147,8 +153,12 @@ class Tile(wiring.Component):
             bias_rows=self.map.bias_rows,
             max_groups=2**sizes.groups,
         )
-        wiring.connect(m, wiring.flipped(self.i), encoder.i)
-        for before, after in ((encoder, weight_fetch), (weight_fetch, array), (array, drain)):
+        m.submodules.chunks = chunks = Relay(self.i.payload.shape())
+        m.submodules.events = events = Relay(array.i.payload.shape())
+        m.submodules.sums = sums = Relay(drain.o.payload.shape())
+        wiring.connect(m, wiring.flipped(self.i), chunks.i)
+        path = (chunks, encoder, weight_fetch, events, array, drain, sums)
+        for before, after in pairwise(path):
             wiring.connect(m, before.o, after.i)
         config = self.config
         m.d.comb += [
@@ -197,7 +207,9 @@ class Tile(wiring.Component):
         residual_bits = engine.neuron_lanes * steps * self.widths.residual
         m.submodules.residuals = memory = Storage(self.map.residual_rows, residual_bits)
         connect_write(m, memory, residual)
+        m.submodules.values = values = Relay(neurons.o.payload.shape())
         wiring.connect(m, residual.o, neurons.i)
+        wiring.connect(m, neurons.o, values.i)
         m.d.comb += [
             memory.read_addr.eq(residual.read_addr),
             memory.read_en.eq(residual.read_en),
@@ -210,7 +222,7 @@ class Tile(wiring.Component):
 
     def _routes(self, m: Module) -> None:
         """Into residual stream and logits, as the layer says."""
-        drain, residual = m.submodules.drain, m.submodules.residual
+        sums, residual = m.submodules.sums, m.submodules.residual
         attention = m.submodules.attention
         to_logits = self.config.sink == Sink.LOGITS
         joins = self.config.attention & ~self.config.skip
@@ -226,14 +238,14 @@ class Tile(wiring.Component):
                     m.d.comb += residual.i.payload.sums[lane][step].eq(Mux(spike, one, 0))
         with m.Else():
             m.d.comb += [
-                residual.i.valid.eq(drain.o.valid & ~to_logits),
-                residual.i.payload.eq(drain.o.payload),
+                residual.i.valid.eq(sums.o.valid & ~to_logits),
+                residual.i.payload.eq(sums.o.payload),
                 attention.o.ready.eq(self.config.skip),
             ]
         m.d.comb += [
-            self.o.valid.eq(drain.o.valid & to_logits),
-            self.o.payload.eq(drain.o.payload),
-            drain.o.ready.eq(Mux(to_logits, self.o.ready, residual.i.ready & ~joins)),
+            self.o.valid.eq(sums.o.valid & to_logits),
+            self.o.payload.eq(sums.o.payload),
+            sums.o.ready.eq(Mux(to_logits, self.o.ready, residual.i.ready & ~joins)),
         ]
 
     def _spikes(self, m: Module) -> None:
@@ -247,12 +259,12 @@ class Tile(wiring.Component):
             rows=self.map.spike_rows,
         )
         connect_write(m, spikes, packer)
-        neurons, attention = m.submodules.neurons, m.submodules.attention
+        values, attention = m.submodules.values, m.submodules.attention
         to_attention = self.config.sink == Sink.ATTENTION
         m.d.comb += [
-            attention.i.valid.eq(neurons.o.valid & to_attention),
-            attention.i.payload.eq(neurons.o.payload),
-            neurons.o.ready.eq(Mux(to_attention, attention.i.ready, packer.i.ready)),
+            attention.i.valid.eq(values.o.valid & to_attention),
+            attention.i.payload.eq(values.o.payload),
+            values.o.ready.eq(Mux(to_attention, attention.i.ready, packer.i.ready)),
         ]
         with m.If(self.config.skip):
             m.d.comb += [
@@ -260,10 +272,10 @@ class Tile(wiring.Component):
                 packer.i.payload.eq(attention.o.payload),
             ]
         with m.Else():
-            m.d.comb += packer.i.valid.eq(neurons.o.valid & ~to_attention)
+            m.d.comb += packer.i.valid.eq(values.o.valid & ~to_attention)
             for lane in range(engine.neuron_lanes):
                 for step in range(steps):
-                    spike = neurons.o.payload.values[lane][step][0]
+                    spike = values.o.payload.values[lane][step][0]
                     m.d.comb += packer.i.payload.bundles[lane][step].eq(spike)
         m.d.comb += [
             packer.start.eq(self.start),

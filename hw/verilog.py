@@ -41,6 +41,20 @@ class Generated:
         return sum(self.cells.get(kind, 0) for kind in MULTIPLIERS)
 
 
+def without_zero_contents(text: str) -> str:
+    """RTLIL without the initial contents of memories that start as all zeros."""
+    return _ZERO_INIT.sub("", text)
+
+
+def without_collisions(text: str) -> str:
+    """RTLIL for synthesis: no row is read and written in one cycle, so that block RAMs may be used
+    as they are, without a bypass that gives the old contents.
+
+    ``tests/test_memories.py`` holds the accelerator to that.
+    """
+    return text.replace("parameter \\COLLISION_X_MASK 1'0", "parameter \\COLLISION_X_MASK 1'1")
+
+
 def generate(component: wiring.Component, name: str) -> Generated:
     """Convert a component to Verilog.
 
@@ -54,7 +68,7 @@ def generate(component: wiring.Component, name: str) -> Generated:
     Generated
         The text, and the cells of the design, as Yosys' ``stat`` counts them.
     """
-    text = _ZERO_INIT.sub("", rtlil.convert(component, name=name, emit_src=False))
+    text = without_zero_contents(rtlil.convert(component, name=name, emit_src=False))
     attributes = " ".join(f"-remove {attribute}" for attribute in _ATTRIBUTES)
     script = (
         f"read_rtlil <<rtlil\n{text}\nrtlil",

@@ -94,11 +94,11 @@ def test_every_pattern_of_four_bundles():
 
 @pytest.mark.parametrize("bundles", [[0] * 8, [0] * 7 + [1], [5] + [0] * 7, [15] * 8])
 def test_latency(bundles):
-    """Four cycles from a chunk's arrival at an idle encoder to its first event."""
+    """Three cycles from a chunk's arrival at an idle encoder to its first event."""
     chunks = [{"bundles": bundles, "row": 9, "last": 1}]
     (played,) = play(make(), [run_of(chunks)])
     assert played.taken == [0]
-    assert played.given == list(range(4, 4 + max(1, sum(map(bool, bundles)))))
+    assert played.given == list(range(3, 3 + max(1, sum(map(bool, bundles)))))
 
 
 def test_an_event_a_cycle():
@@ -107,7 +107,7 @@ def test_an_event_a_cycle():
     chunks = [chunk(dut, rng, 0.4, last=True) for _ in range(20)]
     chunks += [chunk(dut, rng, 0, last=True) for _ in range(5)]
     (played,) = play(dut, [run_of(chunks)])
-    assert played.given == list(range(4, 4 + len(encode(chunks))))
+    assert played.given == list(range(3, 3 + len(encode(chunks))))
 
 
 def test_empty_chunks_hide_behind_scanning():
@@ -119,7 +119,7 @@ def test_empty_chunks_hide_behind_scanning():
         chunks += [chunk(dut, rng, 1, last=True)]
         (played,) = play(dut, [run_of(chunks)])
         gap = max(0, empty - 7)
-        assert played.given == [*range(4, 12), *range(12 + gap, 20 + gap)], f"{empty} empty chunks"
+        assert played.given == [*range(3, 11), *range(11 + gap, 19 + gap)], f"{empty} empty chunks"
 
 
 def test_empty_chunks_are_dropped_one_a_cycle():
@@ -127,7 +127,7 @@ def test_empty_chunks_are_dropped_one_a_cycle():
     chunks = [chunk(dut, rng, 0) for _ in range(10)] + [chunk(dut, rng, 0, last=True)]
     (played,) = play(dut, [run_of(chunks)])
     assert played.taken == list(range(11))
-    assert played.given == [14]
+    assert played.given == [13]
 
 
 @pytest.mark.parametrize("at", range(1, 12))
