@@ -48,7 +48,7 @@ def evaluate(
 def compare(
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/comparison.md"),
 ) -> None:
-    """Train A2OS2A and binary attention alike, three seeds each; resumes where it was stopped."""
+    """Train every kind of attention alike, three seeds each; resumes where it was stopped."""
     from .compare import compare_attention
 
     compare_attention(out)

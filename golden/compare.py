@@ -1,4 +1,4 @@
-"""A2OS2A against binary spiking self-attention: the same network, training and seeds."""
+"""Kinds of attention against each other: the same network, training and seeds."""
 
 import json
 from dataclasses import dataclass
@@ -15,12 +15,40 @@ from .export import export
 from .files import whole_file
 from .integer import IntegerModel
 from .metrics import BUILD_DIR
-from .spec import Preset, load_preset
+from .spec import Preset, load_preset, parse_preset
 from .train import Run
 
-# Vanilla attention scales Q K^T V by 1/8; A2OS2A has no scale.
-VARIANTS = {"a2os2a": 0, "ssa": 3}
-TITLES = {"a2os2a": "A2OS2A (K multi-bit, V ternary)", "ssa": "SSA (K and V binary)"}
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the networks compared.
+
+    Members
+    -------
+    title : for people
+    changes : to the plan's preset, as for :meth:`golden.spec.Preset.replace`
+    """
+
+    title: str
+    changes: dict[str, object]
+
+
+# Vanilla attention scales Q K^T V by 1/8; the others have no scale.
+VARIANTS = {
+    "ssa": Variant(
+        "SSA: K and V binary",
+        {"network__attention": "ssa", "network__attention_scale_shift": 3},
+    ),
+    "a2os2a": Variant("A2OS2A: K multi-bit, V ternary", {"network__attention": "a2os2a"}),
+    "causal": Variant("causal, K and V as A2OS2A", {"network__attention": "causal"}),
+    "lrf-ssa": Variant("LRF-SSA, K and V as A2OS2A", {"network__attention": "lrf-ssa"}),
+    "lrf-dyn": Variant(
+        "LRF-Dyn, K and V as A2OS2A, branch masked",
+        {"network__attention": "lrf-dyn", "network__local_causal": True},
+    ),
+}
+# Each other variant is compared with these.
+BASELINES = ("ssa", "a2os2a")
 FIGURES = {
     "float_accuracy": "float accuracy, %",
     "integer_accuracy": "integer accuracy, %",
@@ -35,11 +63,12 @@ class Plan:
 
     Members
     -------
-    preset : network and training; attention, name and seed are replaced for each run
+    preset : network and training; name, seed and the variant's changes are replaced for each run
     seeds : runs of each variant
     images : training images, the first so many; all if None
     folder : where results, one file a run, and states of unfinished runs are kept
     command : what to type to repeat it
+    variants : names in :data:`VARIANTS`
     """
 
     preset: Preset
@@ -47,15 +76,12 @@ class Plan:
     images: int | None = None
     folder: Path = BUILD_DIR / "compare"
     command: str = "python -m golden compare"
+    variants: tuple[str, ...] = tuple(VARIANTS)
 
     def variant(self, name: str, seed: int) -> Preset:
         """Preset of one run."""
-        return self.preset.replace(
-            name=f"{name}-{seed}",
-            network__attention=name,
-            network__attention_scale_shift=VARIANTS[name],
-            train__seed=seed,
-        )
+        changes = VARIANTS[name].changes
+        return self.preset.replace(name=f"{name}-{seed}", train__seed=seed, **changes)
 
 
 def shipped_plan() -> Plan:
@@ -88,8 +114,8 @@ def compare_attention(out: Path, plan: Plan | None = None) -> dict[str, list[dic
         Figures of each run by variant, in the order of the seeds.
     """
     plan = plan or shipped_plan()
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
-    runs = [(name, seed) for seed in plan.seeds for name in VARIANTS]
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in plan.variants}
+    runs = [(name, seed) for seed in plan.seeds for name in plan.variants]
     with tqdm(runs, desc="runs", unit="run") as bar:
         for name, seed in bar:
             bar.set_postfix_str(f"{name}, seed {seed}")
@@ -107,7 +133,9 @@ def _result(plan: Plan, name: str, seed: int) -> dict[str, float]:
     path = plan.folder / f"{name}-{seed}.json"
     if path.is_file():
         stored = json.loads(path.read_text())
-        if stored["settings"] == settings:
+        # Parsed, so that fields which presets have gained since take their defaults.
+        own = parse_preset(stored["settings"]["preset"], str(path))
+        if (own, stored["settings"]["images"]) == (preset, plan.images):
             return stored["figures"]
     figures = _train(preset, plan)
     with whole_file(path) as partial:
@@ -141,45 +169,54 @@ def page(plan: Plan, results: dict[str, list[dict[str, float]]]) -> str:
         f" batches of {train.batch}, learning rates {train.learning_rate:g} and"
         f" {train.quant_learning_rate:g}, firing penalty {train.firing_penalty:g}",
         "seeds": ", ".join(map(str, plan.seeds)),
-        "scale of Q K^T V": ", ".join(f"{n} 2^-{shift}" for n, shift in VARIANTS.items()),
     }
-    names = list(VARIANTS)
     lines = [
-        "# A2OS2A against binary attention",
+        "# Kinds of attention",
         "",
-        "Two networks that differ in nothing but attention, trained alike. Integer accuracy is of",
-        "the integer model, which the hardware equals bit for bit. Spread is the sample standard",
-        "deviation over the seeds. Small networks and short training: the figures compare the two",
-        "with each other, not with published ones.",
+        "Networks that differ in nothing but attention, trained alike. Integer accuracy is of the",
+        "integer model, which the hardware equals bit for bit. Spread is the sample standard",
+        "deviation over the seeds; differences are paired by seed. Small networks and short",
+        "training: the figures compare the kinds with each other, not with published ones.",
         "",
         f"    {plan.command}",
         "",
         *_table(["setting", "value"], [[key, value] for key, value in settings.items()]),
         "",
         *_table(
-            ["mean and spread", *(TITLES[name] for name in names), "difference, paired by seed"],
-            [_row(key, [[r[key] for r in results[name]] for name in names]) for key in FIGURES],
+            ["mean and spread", *FIGURES.values()],
+            [
+                [VARIANTS[name].title, *(_spread([r[key] for r in runs], key) for key in FIGURES)]
+                for name, runs in results.items()
+            ],
         ),
         "",
         *_table(
-            ["integer accuracy, %", *(f"seed {seed}" for seed in plan.seeds)],
             [
-                [TITLES[name], *(f"{r['integer_accuracy']:.2f}" for r in results[name])]
-                for name in names
+                "integer accuracy, %",
+                *(f"seed {seed}" for seed in plan.seeds),
+                *(f"minus {VARIANTS[name].title.partition(':')[0]}" for name in BASELINES),
             ],
+            [_accuracies(name, results) for name in results],
         ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _row(key: str, values: list[list[float]]) -> list[str]:
-    ours, theirs = values
+def _accuracies(name: str, results: dict[str, list[dict[str, float]]]) -> list[str]:
+    """Integer accuracy of a variant by seed, and its differences from the baselines."""
+    key = "integer_accuracy"
+    own = [run[key] for run in results[name]]
+    row = [VARIANTS[name].title, *(f"{value:.2f}" for value in own)]
+    for baseline in BASELINES:
+        if baseline == name or baseline not in results:
+            row.append("")
+        else:
+            row.append(_spread(list(np.subtract(own, [r[key] for r in results[baseline]])), key))
+    return row
+
+
+def _spread(values: list[float], key: str) -> str:
     digits = {"bundle_density": 3, "event_bound_cycles": 0}.get(key, 2)
-    difference = list(np.subtract(ours, theirs))
-    return [FIGURES[key], *(_spread(each, digits) for each in (ours, theirs, difference))]
-
-
-def _spread(values: list[float], digits: int) -> str:
     spread = stdev(values) if len(values) > 1 else 0.0
     return f"{mean(values):.{digits}f} ± {spread:.{digits}f}"
 

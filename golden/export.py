@@ -23,6 +23,10 @@ def export(network: SpikingTransformer, info: dict[str, str]) -> Checkpoint:
         biases={k: v.integer_bias().detach().numpy().astype(np.int32) for k, v in layers.items()},
         scales={name: layer.scale for name, layer in layers.items()},
         info=info,
+        coefficients={
+            name: values.detach().round().numpy().astype(np.int16)
+            for name, values in network.coefficients().items()
+        },
     )
     checkpoint.check(f"of {network.preset.name}")
     return checkpoint

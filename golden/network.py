@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from . import surrogate
+from .attention_kinds import join_heads
+from .attention_layers import ATTENTIONS
 from .spec import PIXEL_BITS, Preset
 from .synapse import Synapse
 
 
 class SpikingTransformer(nn.Module):
-    """Spiking transformer with A2OS2A or binary attention.
+    """Spiking transformer with the preset's kind of attention.
 
     Parameters
     ----------
@@ -46,6 +48,7 @@ class SpikingTransformer(nn.Module):
         self.blocks = nn.ModuleList()
         for _ in range(net.blocks):
             block = nn.ModuleDict({"qkv": Synapse(dim, 3 * dim, **formats)})
+            block["attention"] = ATTENTIONS[net.attention](preset)
             if net.projection:
                 block["projection"] = Synapse(dim, dim, **formats)
             block["fc1"] = Synapse(dim, hidden, **formats)
@@ -59,8 +62,20 @@ class SpikingTransformer(nn.Module):
         found = {f"stage{i}": layer for i, layer in enumerate(self.stages)}
         found["position"] = self.position
         for index, block in enumerate(self.blocks):
-            found |= {f"block{index}.{name}": layer for name, layer in block.items()}
+            found |= {
+                f"block{index}.{name}": layer
+                for name, layer in block.items()
+                if isinstance(layer, Synapse)
+            }
         return found | {"head": self.head}
+
+    def coefficients(self) -> dict[str, Tensor]:
+        """The attentions' own integers, by the names that checkpoints use."""
+        return {
+            f"block{index}.attention.{name}": values
+            for index, block in enumerate(self.blocks)
+            for name, values in block["attention"].coefficients().items()
+        }
 
     def fold(self) -> None:
         """Fold batch norm everywhere; from now on the network computes with its integers."""
@@ -93,7 +108,7 @@ class SpikingTransformer(nn.Module):
         x = x.permute(0, 1, 3, 4, 2).flatten(2, 3)
         spikes = self._watch(self._fire(x))
         for block in self.blocks:
-            attended = self._attend(self._rows(block["qkv"], spikes))
+            attended = self._attend(block["attention"], self._rows(block["qkv"], spikes))
             if "projection" in block:
                 attended = self._rows(block["projection"], self._watch(attended))
             x = x + attended
@@ -102,23 +117,21 @@ class SpikingTransformer(nn.Module):
             spikes = self._watch(self._fire(x))
         return self.head(spikes.mean(dim=(0, 2)))
 
-    def _attend(self, qkv: Tensor) -> Tensor:
-        """SN(Q K^T V), heads side by side; tensors of shape (T, B, N, D)."""
+    def _attend(self, attention: nn.Module, qkv: Tensor) -> Tensor:
+        """Spikes of the attention, heads side by side; tensors of shape (T, B, N, D)."""
         net, preset = self.preset.network, self.preset
         steps, batch, tokens, _ = qkv.shape
         qkv = qkv.view(steps, batch, tokens, net.heads, 3, net.head_channels)
         key, value, query = (part.transpose(2, 3) for part in qkv.unbind(4))
         query = self._fire(query)
         self._watch(query)
-        if net.attention == "a2os2a":
+        if preset.hybrid:
             key = surrogate.relu_clip(key, preset.key_frac_bits, preset.key_bits)
             value = self._fire(value, ternary=True)
         else:
             key, value = self._fire(key), self._fire(value)
-        result = query @ (key.transpose(-2, -1) @ value)
-        scale = 2.0**-net.attention_scale_shift
-        result = (result * scale).transpose(2, 3).flatten(3)
-        return self._fire(result)
+        spikes = self._fire(attention(query, key, value, self.head.folded))
+        return spikes * join_heads(query) if net.attention == "lrf-dyn" else spikes
 
     def _fire(self, x: Tensor, ternary: bool = False) -> Tensor:
         neuron = self.preset.network.neuron

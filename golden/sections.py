@@ -173,6 +173,7 @@ class Train(Section):
     firing_penalty : weight of the mean share of non-zero bundles in the loss
     start : checkpoint to start from, by the name of its preset; without batch norm, which is
         folded there; layers that both networks have take its weights
+    images : training images, the first so many; 0 for all
     shift_pixels : random shift of training images, 0 for none
     flip : random horizontal flip
     """
@@ -184,6 +185,7 @@ class Train(Section):
     quant_learning_rate: Annotated[float, Field(gt=0)]
     firing_penalty: Annotated[float, Field(ge=0)] = 0.0
     start: str | None = None
+    images: Annotated[int, Field(ge=0)] = 0
     shift_pixels: Annotated[int, Field(ge=0)] = 0
     flip: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

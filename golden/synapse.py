@@ -12,7 +12,8 @@ from torch.nn import functional
 from .spec import MAX_ALIGN, PIXEL_BITS
 
 
-def _round_through(x: Tensor) -> Tensor:
+def round_through(x: Tensor) -> Tensor:
+    """Round; the gradient passes as if it were not rounded."""
     return x + (x.round() - x).detach()
 
 
@@ -87,16 +88,24 @@ class Synapse(nn.Module):
             errors.append(((self.integer_weight() / 2**scale - weight) ** 2).sum())
         self.scale = lowest + int(torch.stack(errors).argmin())
 
+    def take(self, weight: Tensor, bias: Tensor, scale: int) -> None:
+        """Go on from exported integers, in floats and without batch norm."""
+        self.norm = None
+        self.scale = scale
+        self.weight.data.copy_(weight / 2.0**scale)
+        self.bias.data.copy_(bias / (2.0**self.bias_frac_bits * self.bias_gain))
+        self.scale = None
+
     def integer_weight(self) -> Tensor:
         """Weights as integers of ``weight_bits`` bits, in units of ``2**-scale``."""
         top = 2 ** (self.weight_bits - 1) - 1
-        return _round_through((self.weight * 2.0**self.scale).clamp(-top - 1, top))
+        return round_through((self.weight * 2.0**self.scale).clamp(-top - 1, top))
 
     def integer_bias(self) -> Tensor:
         """Bias as integers of ``bias_bits`` bits in the unit of its sums, ``bias_gain`` times."""
         top = 2 ** (self.bias_bits - 1) - 1
         scaled = self.bias * (2.0**self.bias_frac_bits * self.bias_gain)
-        return _round_through(scaled.clamp(-top - 1, top))
+        return round_through(scaled.clamp(-top - 1, top))
 
     def get_extra_state(self) -> int | None:
         """The scale, which is part of a resumable checkpoint."""

@@ -1,5 +1,6 @@
 """Training: float epochs with batch norm, then epochs with the exported integers in the loop."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import is_zipfile
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from .checkpoint import checkpoint_path
+from .checkpoint import CHECKPOINT_DIR, Checkpoint, checkpoint_path
 from .data import load_split
 from .evaluate import integer_accuracy
 from .export import export
 from .files import whole_file
 from .integer import IntegerModel
 from .network import SpikingTransformer
-from .spec import Preset, SpecError, Train
+from .spec import Preset, SpecError, Train, parse_preset
 
 
 class Run:
@@ -28,7 +29,7 @@ class Run:
     preset : what to train, with a ``[train]`` section
     folder : where the state and the log are kept
     compiled : compile the network; pays off after some minutes of training
-    limit : number of training images, all if None
+    limit : number of training images; as many as the preset says if None
 
     Members
     -------
@@ -42,12 +43,16 @@ class Run:
         if preset.train is None:
             raise SpecError(f"preset {preset.name} has no [train] section: cannot be trained")
         self.preset, self.settings, self.folder = preset, preset.train, folder
-        self.compiled, self.limit = compiled, limit
+        self.compiled, self.limit = compiled, limit or preset.train.images or None
         self.float_accuracy: float | None = None
         self.epoch = 0
         self.lines: list[str] = []
         torch.manual_seed(self.settings.seed)
         self.network = SpikingTransformer(preset)
+        if self.settings.start is not None:
+            start_from(
+                self.network, Checkpoint.load(CHECKPOINT_DIR / f"{self.settings.start}.safetensors")
+            )
 
     @property
     def state_path(self) -> Path:
@@ -168,7 +173,8 @@ class Run:
                 f"{self.state_path} is not a whole training state: remove it to train anew"
             )
         state = torch.load(self.state_path, weights_only=True)
-        if (state["preset"], state["limit"]) != (self.preset.model_dump_json(), self.limit):
+        stored = parse_preset(json.loads(state["preset"]), str(self.state_path))
+        if (stored, state["limit"]) != (self.preset, self.limit):
             raise SpecError(
                 f"{self.state_path} belongs to another version of preset {self.preset.name}:"
                 " remove it to train anew"
@@ -178,6 +184,30 @@ class Run:
         self.network.load_state_dict(state["network"])
         tqdm.write(f"resuming after epoch {self.epoch}")
         return state if state["optimiser"] else None
+
+
+def start_from(network: SpikingTransformer, checkpoint: Checkpoint) -> None:
+    """Give every synaptic layer the weights and biases of a checkpoint, without batch norm.
+
+    Raises
+    ------
+    SpecError
+        If the checkpoint lacks a layer or has it in another shape.
+    """
+    for name, layer in network.synapses().items():
+        shape = tuple(layer.weight.shape)
+        found = checkpoint.weights.get(name)
+        if found is None or found.shape != shape:
+            has = "no such layer" if found is None else f"shape {found.shape}"
+            raise SpecError(
+                f"train.start is {checkpoint.preset.name}: {name} must be of shape {shape},"
+                f" it has {has}"
+            )
+        layer.take(
+            torch.from_numpy(found),
+            torch.from_numpy(checkpoint.biases[name]),
+            checkpoint.scales[name],
+        )
 
 
 def augment(pixels: Tensor, settings: Train, random: torch.Generator) -> Tensor:

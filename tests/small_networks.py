@@ -112,7 +112,7 @@ LOCAL_NETWORKS = {
         "quant__state_frac_bits": 5,
         "quant__read_frac_bits": 4,
     },
-    "lrf-dyn, narrow state, soft reset": {
+    "lrf-dyn, narrow state, slow decay, soft reset": {
         "network__attention": "lrf-dyn",
         "network__neuron": {"reset": "soft", "decay_shift": 2},
         "quant__state_bits": 10,

@@ -13,7 +13,7 @@ from golden.files import whole_file
 from golden.network import SpikingTransformer
 from golden.ranges import checkpoint_widths, format_widths
 from golden.schedule import network_layers
-from golden.spec import SpecError, load_preset
+from golden.spec import SpecError, load_preset, preset_names
 from hw.memory_image import checkpoint_requests, image_requests
 
 
@@ -214,7 +214,7 @@ def test_writing_that_fails_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["tiny", "base"])
+@pytest.mark.parametrize("name", [n for n in preset_names() if load_preset(n).train])
 def test_shipped(name):
     preset = load_preset(name)
     path = checkpoint_path(preset)

@@ -10,12 +10,20 @@ from golden.ranges import built_widths
 from golden.schedule import MemoryMap, network_layers
 from golden.spec import PRESET_DIR, SpecError, load_preset, parse_preset, preset_names
 
-NAMES = ["base", "cifar-2-256", "imagenet-10-512", "imagenet-8-512", "spikformer-1-384", "tiny"]
+NAMES = [
+    *("base", "base-dyn", "base-lrf"),
+    *("cifar-2-256", "imagenet-10-512", "imagenet-8-512", "spikformer-1-384"),
+    *("tiny", "tiny-dyn", "tiny-lrf"),
+]
 # Token grid, layers, millions of weights and biases, and millions that the papers report: A2OS2A's
 # for 8-512 and 10-512; Spikformer 2-384 and 4-384 have 5.76 and 9.32, so 1-384 would have 3.98.
 SHAPES = {
     "tiny": ((4, 4), 8, 0.0217, None),
+    "tiny-lrf": ((4, 4), 8, 0.0217, None),
+    "tiny-dyn": ((4, 4), 8, 0.0217, None),
     "base": ((7, 7), 12, 0.1145, None),
+    "base-lrf": ((7, 7), 12, 0.1145, None),
+    "base-dyn": ((7, 7), 12, 0.1145, None),
     "cifar-2-256": ((8, 8), 16, 2.5585, None),
     "spikformer-1-384": ((8, 8), 11, 3.9772, 3.98),
     "imagenet-8-512": ((14, 14), 46, 29.6265, 29.68),
