@@ -23,7 +23,7 @@ class Counts:
     images : images of the trace
     visits : non-zero bundles visited: for a convolution, once for each output position and tap;
         for pixels, non-zero bits; for attention, non-zero K and Q
-    weight_rows : weight rows read (visits times output groups)
+    weight_rows : weight rows read, of all tiles (visits times output groups)
     adds_on, adds_off : additions whose spike was set, and those gated off in a visited bundle
     dense_macs : multiply-accumulates of a dense network of the same shape, one time step
     density : share of non-zero input bundles (of the layer's tensor, each counted once)
@@ -43,8 +43,8 @@ class Counts:
 def count_layers(trace: Trace, preset: Preset) -> dict[str, Counts]:
     """Counts of every layer by name.
 
-    The event bound is ``visits * D_out / lanes`` for a synaptic layer, and for attention
-    ``(non-zero K + non-zero Q) * d / attention lanes`` with d lanes.
+    The event bound is ``visits * D_out / (tiles * lanes)`` for a synaptic layer, and for attention
+    ``(non-zero K + non-zero Q) / tiles``, with d lanes in each tile's core.
     """
     return {name: _count(record, preset) for name, record in trace.layers.items()}
 
@@ -88,12 +88,12 @@ def _count(record: LayerTrace, preset: Preset) -> Counts:
     return Counts(
         images=images,
         visits=visits,
-        weight_rows=visits * layer.groups(preset.engine.lanes),
+        weight_rows=visits * layer.groups(preset.engine.all_lanes) * preset.engine.tiles,
         adds_on=on * layer.outputs,
         adds_off=(visits * steps - on) * layer.outputs,
         dense_macs=images * places * layer.fan_in * layer.outputs,
         density=density,
-        bound_cycles=visits * layer.outputs / preset.engine.lanes / images,
+        bound_cycles=visits * layer.outputs / preset.engine.all_lanes / images,
     )
 
 
@@ -123,5 +123,5 @@ def _count_attention(record: LayerTrace, preset: Preset) -> Counts:
         adds_off=(keys + queries) * width - on,
         dense_macs=2 * images * preset.tokens**2 * preset.network.channels,
         density=float("nan"),
-        bound_cycles=(keys + queries) / images,
+        bound_cycles=(keys + queries) / preset.engine.tiles / images,
     )

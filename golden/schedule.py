@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Literal
 
 from .local_taps import KERNEL, local_taps
-from .spec import Preset
+from .spec import Engine, Preset
 
 LayerKind = Literal["pixels", "conv", "dense", "attention", "head"]
 
@@ -40,6 +40,11 @@ class Layer:
     residual: Literal["none", "set", "add"] = "none"
 
     @property
+    def by_head(self) -> bool:
+        """Whether each tile has adjacent output channels, those of its heads."""
+        return self.residual != "none" or self.neuron == "qkv" or self.kind == "attention"
+
+    @property
     def has_weights(self) -> bool:
         """Whether the synaptic array works for this layer."""
         return self.kind != "attention"
@@ -66,8 +71,22 @@ class Layer:
         return self.positions // 4 if self.pool else self.positions
 
     def groups(self, lanes: int) -> int:
-        """Output groups of ``lanes`` channels."""
+        """Output groups of ``lanes`` channels, those of all tiles."""
         return -(-self.outputs // lanes)
+
+
+def channel_order(channels: int, engine: Engine) -> list[int]:
+    """Channels in rows of ``tiles * lanes``, where each tile has adjacent ones.
+
+    With 2 tiles of 2 lanes, 8 channels lie as 0 1 4 5, 2 3 6 7.
+    """
+    share = channels // engine.tiles
+    return [
+        tile * share + group * engine.lanes + lane
+        for group in range(share // engine.lanes)
+        for tile in range(engine.tiles)
+        for lane in range(engine.lanes)
+    ]
 
 
 def network_layers(preset: Preset) -> list[Layer]:
@@ -142,7 +161,8 @@ class MemoryMap:
     layer, slice of channels and tap (:func:`golden.local_taps.local_taps`); a dendrite row the
     ``a``, ``gamma`` and ``c`` of one dendrite for ``neuron_lanes`` channels, ordered by layer,
     slice and dendrite. A spike row holds ``lanes`` bundles of one position; layers read one end of
-    the spike memory and write the other.
+    the spike memory and write the other. Every tile has each of these memories: depths are those of
+    one tile, and all tiles keep a layer in the same rows.
 
     Parameters
     ----------
@@ -151,6 +171,8 @@ class MemoryMap:
     Members
     -------
     layers : the network's layers
+    input_order, output_order : by layer name, channels as they lie side by side in rows of all
+        tiles; numbers beyond the channels fill a row up
     weight_base, bias_base, local_base, dendrite_base : by layer name, first row
     spikes_in, spikes_out : by layer name, first row read and written
     weight_rows, bias_rows, local_rows, dendrite_rows : depths
@@ -163,22 +185,23 @@ class MemoryMap:
         self.weight_base: dict[str, int] = {}
         self.bias_base: dict[str, int] = {}
         self.weight_rows = self.bias_rows = 0
-        lanes = preset.engine.lanes
+        lanes = preset.engine.all_lanes
         for layer in self.layers:
             if layer.has_weights:
                 self.weight_base[layer.name] = self.weight_rows
                 self.bias_base[layer.name] = self.bias_rows
                 self.weight_rows += layer.groups(lanes) * layer.fan_in
                 self.bias_rows += layer.groups(lanes) * self.slices_per_group
-        slices = preset.network.channels // preset.engine.neuron_lanes
+        slices = preset.network.channels // (preset.engine.tiles * preset.engine.neuron_lanes)
         self._place_coefficients(slices)
         self.residual_rows = preset.tokens * slices
         self.image_rows = preset.data.height * preset.data.width * preset.data.channels
         self._place_spikes()
+        self._order_channels()
 
     @cached_property
     def slices_per_group(self) -> int:
-        """Slices of ``neuron_lanes`` channels in an output group."""
+        """Slices of ``neuron_lanes`` channels in a tile's part of an output group."""
         return self.preset.engine.lanes // self.preset.engine.neuron_lanes
 
     def _place_coefficients(self, slices: int) -> None:
@@ -196,7 +219,7 @@ class MemoryMap:
                 self.dendrite_rows += slices * dendrites
 
     def _place_spikes(self) -> None:
-        lanes = self.preset.engine.lanes
+        lanes = self.preset.engine.all_lanes
         sizes = []  # rows that each layer hands to the next reader of the spike memory
         for layer in self.layers:
             writes = layer.neuron == "binary"
@@ -215,3 +238,15 @@ class MemoryMap:
             self.spikes_out[layer.name] = write_at
             if size:
                 read_at = write_at
+
+    def _order_channels(self) -> None:
+        engine = self.preset.engine
+        self.input_order: dict[str, list[int]] = {}
+        self.output_order: dict[str, list[int]] = {}
+        order = list(range(self.preset.data.channels))
+        for layer in self.layers:
+            size = layer.groups(engine.all_lanes) * engine.all_lanes
+            made = channel_order(size, engine) if layer.by_head else list(range(size))
+            self.input_order[layer.name], self.output_order[layer.name] = order, made
+            if layer.neuron == "binary":
+                order = made

@@ -148,18 +148,26 @@ class Engine(Section):
 
     Members
     -------
-    lanes : P, output channels of the synaptic array in parallel
-    neuron_lanes : neurons evaluated a cycle, each over all T steps; divides ``lanes``
+    tiles : E, datapaths side by side; each has its share of every layer's output channels, and its
+        heads
+    lanes : P, output channels of a tile's synaptic array in parallel
+    neuron_lanes : neurons a tile evaluates a cycle, each over all T steps; divides ``lanes``
     attention_order : ``"kv"`` is Q (K^T V), ``"qk"`` is (Q K^T) V, ``"auto"`` the cheaper
     widths : accumulators for the weights of a ``"checkpoint"``, or for any of the ``"format"``
     counters : cycle and stall counters per layer
     """
 
+    tiles: Literal[1, 2, 4, 8] = 1
     lanes: Annotated[int, Field(ge=1, le=256)]
     neuron_lanes: PositiveInt
     attention_order: Literal["auto", "kv", "qk"] = "auto"
     widths: Literal["checkpoint", "format"] = "checkpoint"
     counters: bool = True
+
+    @property
+    def all_lanes(self) -> int:
+        """Output channels that all tiles compute in parallel."""
+        return self.tiles * self.lanes
 
 
 class Train(Section):

@@ -42,6 +42,10 @@ class Preset(Section):
             raise ValueError(
                 f"network.heads is {net.heads}: must divide the channels of a token, {net.channels}"
             )
+        if net.heads % eng.tiles:
+            raise ValueError(
+                f"network.heads is {net.heads}: must be a multiple of engine.tiles, {eng.tiles}"
+            )
         if eng.lanes % eng.neuron_lanes:
             raise ValueError(
                 f"engine.neuron_lanes is {eng.neuron_lanes}: must divide engine.lanes, {eng.lanes}"
@@ -53,11 +57,12 @@ class Preset(Section):
             )
         # Only the residual stream needs whole output groups: elsewhere a group is filled up with
         # channels without weights, which never spike.
-        if net.channels % eng.lanes:
+        if net.channels % eng.all_lanes:
             last = len(net.stages) - 1
+            unit = "engine.lanes" if eng.tiles == 1 else "engine.tiles * engine.lanes"
             raise ValueError(
                 f"network.stages[{last}].channels is {net.channels}:"
-                f" must be a multiple of engine.lanes, {eng.lanes}"
+                f" must be a multiple of {unit}, {eng.all_lanes}"
             )
         if net.stages[-1].pool:
             raise ValueError(

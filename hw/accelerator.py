@@ -1,6 +1,6 @@
-"""The accelerator: a byte stream in front, a sequencer, and a tile that does the work."""
+"""The accelerator: a byte stream in front, a sequencer, and tiles that do the work."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,10 +10,12 @@ from golden.spec import Preset
 
 from . import spaces
 from .fetcher import Fetcher
+from .fork import Fork
 from .frames import Space
 from .host_port import HostPort
 from .layer_config import ConfigSizes, layer_records
 from .logits import Logits
+from .merge import Merge
 from .row_loader import RowLoader
 from .sequencer import Sequencer
 from .storage import Storage, connect_write
@@ -23,8 +25,9 @@ from .tile import Tile
 
 # Blocks that make sense alone, by the names of their modules from the accelerator down.
 BLOCKS = {
-    **{name: (name,) for name in ("host", "sequencer", "walk", "fetcher", "tile", "logits_sum")},
-    **{name: ("tile", name) for name in TILE_BLOCKS},
+    **{name: (name,) for name in ("host", "sequencer", "walk", "fetcher", "logits_sum")},
+    "tile": ("tile0",),
+    **{name: ("tile0", name) for name in TILE_BLOCKS},
 }
 
 
@@ -38,12 +41,14 @@ class Accelerator(wiring.Component):
 
     Design
     ------
-    Layers run one after another on the same tile::
+    Layers run one after another on the same tiles, each of which computes its share of a layer's
+    output channels from the chunks that all of them read. A chunk is a row of every tile's spike
+    memory, side by side, so that tiles write their spikes without regard to each other::
 
         sequencer --> walk --> fetch <-- image     host port: loads weights, biases, formats, image
                                 |  ^                          and reads logits, counters
                          chunks v  | spikes
-                               tile --> logits
+                    fork --> E tiles --> merge --> logits
 
     Latency and resources
     ---------------------
@@ -82,27 +87,37 @@ class Accelerator(wiring.Component):
         return m
 
     def _datapath(self, m: Module) -> None:
-        """From image and spikes through the tile to logits."""
+        """From image and spikes through the tiles to logits."""
         engine, steps = self.preset.engine, self.preset.network.time_steps
         m.submodules.image = image = Storage(*_shape(self._space(spaces.IMAGE)))
         m.submodules.walk = walk = TapWalk(sizes=self.sizes)
         m.submodules.fetcher = fetcher = Fetcher(
-            sizes=self.sizes, lanes=engine.lanes, time_steps=steps
+            sizes=self.sizes, lanes=engine.all_lanes, time_steps=steps
         )
-        m.submodules.tile = work = Tile(self.preset, self.widths)
+        for number in range(engine.tiles):
+            m.submodules[f"tile{number}"] = Tile(self.preset, self.widths)
+        tiles = self._tiles(m)
+        m.submodules.fork = fork = Fork(fetcher.o.payload.shape(), engine.tiles)
+        m.submodules.merge = merge = Merge(
+            tiles[0].o.payload.shape(),
+            sources=engine.tiles,
+            run=self.map.slices_per_group,
+        )
         m.submodules.logits_sum = logits = Logits(
             lanes=engine.neuron_lanes,
             time_steps=steps,
             width=self.widths.biased,
             words=spaces.logit_words(self.preset),
         )
-        for before, after in ((walk, fetcher), (fetcher, work), (work, logits)):
+        for before, after in ((walk, fetcher), (fetcher, fork), (merge, logits)):
             wiring.connect(m, before.o, after.i)
+        for tile, chunks, sums in zip(tiles, fork.o, merge.i, strict=True):
+            wiring.connect(m, chunks, tile.i)
+            wiring.connect(m, tile.o, sums)
+            m.d.comb += [tile.spike_addr.eq(fetcher.read_addr), tile.spike_en.eq(fetcher.read_en)]
         m.d.comb += [
-            fetcher.spike_data.eq(work.spike_data),
+            fetcher.spike_data.eq(Cat(tile.spike_data for tile in tiles)),
             fetcher.image_data.eq(image.read_data),
-            work.spike_addr.eq(fetcher.read_addr),
-            work.spike_en.eq(fetcher.read_en),
             image.read_addr.eq(fetcher.read_addr),
             image.read_en.eq(fetcher.read_en),
         ]
@@ -111,10 +126,13 @@ class Accelerator(wiring.Component):
         """Layer after layer: configuration, format, start, and the count of slices."""
         counters = self.preset.engine.counters
         m.submodules.sequencer = sequencer = Sequencer(
-            sizes=self.sizes, records=layer_records(self.preset), counters=counters
+            sizes=self.sizes,
+            records=layer_records(self.preset),
+            counters=counters,
+            tiles=self.preset.engine.tiles,
         )
         m.submodules.formats = formats = Storage(*_shape(self._space(spaces.FORMATS)))
-        walk, fetcher, work = (m.submodules[name] for name in ("walk", "fetcher", "tile"))
+        walk, fetcher, tiles = m.submodules.walk, m.submodules.fetcher, self._tiles(m)
         config = sequencer.config
         m.d.comb += [
             formats.read_addr.eq(sequencer.layer),
@@ -122,18 +140,21 @@ class Accelerator(wiring.Component):
             walk.start.eq(sequencer.layer_start & ~config.attention),
             walk.config.eq(config.fetch),
             fetcher.pixels.eq(config.fetch.pixels),
-            work.start.eq(sequencer.layer_start),
-            work.config.eq(config),
-            work.format.as_value().eq(formats.read_data),
             m.submodules.logits_sum.start.eq(sequencer.layer_start),
-            sequencer.slice_done.eq(work.slice_done),
-            sequencer.event.eq(work.event),
+            sequencer.slice_done.eq(Cat(tile.slice_done for tile in tiles)),
+            sequencer.event.eq(Cat(tile.event for tile in tiles).any()),
         ]
+        for tile in tiles:
+            m.d.comb += [
+                tile.start.eq(sequencer.layer_start),
+                tile.config.eq(config),
+                tile.format.as_value().eq(formats.read_data),
+            ]
 
     def _load(self, m: Module) -> None:
         """From the host port to what can be written, and its commands to the sequencer."""
         known = spaces.write_spaces(self.preset, self.widths)
-        sequencer, work = m.submodules.sequencer, m.submodules.tile
+        sequencer, tiles = m.submodules.sequencer, self._tiles(m)
         m.submodules.host = host = HostPort(
             write_spaces=known,
             read_spaces=spaces.read_spaces(self.preset),
@@ -149,12 +170,24 @@ class Accelerator(wiring.Component):
             host.done.eq(sequencer.done),
             host.cycles.eq(sequencer.cycles),
         ]
-        memories = (work.weights, work.biases, m.submodules.formats, m.submodules.image)
-        for index, (space, memory) in enumerate(zip(known, memories, strict=True)):
+        memories = (
+            [tile.weights for tile in tiles],
+            [tile.biases for tile in tiles],
+            [m.submodules.formats],
+            [m.submodules.image],
+        )
+        for index, (space, parts) in enumerate(zip(known, memories, strict=True)):
             loader = RowLoader(index, *_shape(space), layout=host.load.payload.shape())
             m.submodules[f"load_{space.name}"] = loader
             m.d.comb += [loader.i.payload.eq(host.load.payload), loader.i.valid.eq(host.load.valid)]
-            connect_write(m, memory, loader)
+            # A row of a space is that of all tiles, side by side.
+            for number, part in enumerate(parts):
+                width = len(part.write_data)
+                m.d.comb += [
+                    part.write_addr.eq(loader.write_addr),
+                    part.write_en.eq(loader.write_en),
+                    part.write_data.eq(loader.write_data.word_select(number, width)),
+                ]
 
     def _read_back(self, m: Module) -> None:
         """Logits and counters, and the host port's way to read them."""
@@ -179,6 +212,9 @@ class Accelerator(wiring.Component):
                 memory.write_en.eq(sequencer.counter_en),
                 memory.write_data.eq(sequencer.counter_data),
             ]
+
+    def _tiles(self, m: Module) -> list[Tile]:
+        return [m.submodules[f"tile{number}"] for number in range(self.preset.engine.tiles)]
 
     def _space(self, index: int) -> Space:
         return spaces.write_spaces(self.preset, self.widths)[index]

@@ -24,12 +24,12 @@ def qkv_bits(preset: Preset) -> int:
 
 
 def make_attention(preset: Preset) -> wiring.Component:
-    """Core of the preset's attention; every one has the streams of :class:`AttentionCore`."""
+    """Core of a tile's heads; every one has the streams of :class:`AttentionCore`."""
     net = preset.network
     return AttentionCore(
         time_steps=net.time_steps,
         tokens=preset.tokens,
-        heads=net.heads,
+        heads=net.heads // preset.engine.tiles,
         head_channels=net.head_channels,
         lanes=preset.engine.neuron_lanes,
         key_bits=preset.key_bits,

@@ -96,14 +96,15 @@ def read_description(preset: Preset) -> tuple[Preset, Widths]:
 
 def latency_formulas(preset: Preset) -> dict[str, str]:
     """Cycles of each kind of layer, with the preset's numbers filled in."""
-    lanes = preset.engine.lanes
+    lanes = preset.engine.all_lanes
     order = preset.attention_order
     return {
         "synaptic layer": f"sum over tokens of non-zero input bundles * ceil(D_out / {lanes}),"
         " at least lanes / neuron_lanes a group, and about 25 a layer",
         "attention": f"order {order}: charging hides behind the Q, K, V layer;"
         " reading takes the ones of Q, at least T a head and token",
-        "bound": f"sum of non-zero input bundles * D_out / {lanes}, and non-zero K + non-zero Q",
+        "bound": f"sum of non-zero input bundles * D_out / {lanes},"
+        f" and (non-zero K + non-zero Q) / {preset.engine.tiles}",
     }
 
 

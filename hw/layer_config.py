@@ -32,7 +32,7 @@ class ConfigSizes:
     groups : output groups of a layer
     bias : rows of the bias memory
     spikes : rows of the spike memory
-    slices : slices a layer makes
+    slices : slices a tile makes of a layer
     """
 
     addr: int
@@ -49,7 +49,7 @@ class ConfigSizes:
     def of(cls, preset: Preset) -> "ConfigSizes":
         """Sizes for the preset."""
         where = MemoryMap(preset)
-        lanes = preset.engine.lanes
+        lanes = preset.engine.all_lanes
         layers = [layer for layer in where.layers if layer.has_weights]
         sides = [side for layer in layers for side in (*layer.in_grid, *layer.out_grid)]
         return cls(
@@ -107,7 +107,7 @@ class ConfigSizes:
         """A whole record.
 
         ``attention`` takes slices from the attention core instead of the synaptic array; ``skip``
-        writes them as they are, for a projection to read; ``slices`` is how many slices the layer
+        writes them as they are, for a projection to read; ``slices`` is how many slices each tile
         makes.
         """
         return data.StructLayout(
@@ -131,11 +131,12 @@ def chunks_per_position(layer: Layer, lanes: int) -> int:
 
 
 def slice_count(layer: Layer, preset: Preset) -> int:
-    """Slices of ``neuron_lanes`` channels that a layer makes for an image."""
+    """Slices of ``neuron_lanes`` channels that each tile makes of a layer for an image."""
+    engine = preset.engine
     if not layer.has_weights:
-        return layer.positions * (layer.outputs // preset.engine.neuron_lanes)
-    per_group = preset.engine.lanes // preset.engine.neuron_lanes
-    return layer.positions * layer.groups(preset.engine.lanes) * per_group
+        return layer.positions * (layer.outputs // (engine.tiles * engine.neuron_lanes))
+    per_group = engine.lanes // engine.neuron_lanes
+    return layer.positions * layer.groups(engine.all_lanes) * per_group
 
 
 def layer_records(preset: Preset) -> list[dict]:
@@ -162,7 +163,7 @@ def _record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) 
 
 
 def _fetch_record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) -> dict:
-    lanes = preset.engine.lanes
+    lanes = preset.engine.all_lanes
     chunks = chunks_per_position(layer, lanes)
     pixels, head = layer.kind == "pixels", layer.kind == "head"
     padding = 1 if layer.kernel == 3 else 0

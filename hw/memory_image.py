@@ -4,7 +4,7 @@ import numpy as np
 
 from golden.checkpoint import Checkpoint
 from golden.ranges import Widths, checkpoint_widths
-from golden.schedule import Layer, network_layers
+from golden.schedule import Layer, MemoryMap, network_layers
 from golden.spec import Preset, SpecError
 
 from . import spaces
@@ -52,12 +52,13 @@ def image_requests(image: np.ndarray, preset: Preset, widths: Widths, max_payloa
 
 def weight_rows(checkpoint: Checkpoint) -> list[int]:
     """Rows of the weight storage; see :class:`golden.schedule.MemoryMap` for their order."""
-    preset = checkpoint.preset
-    lanes, bits = preset.engine.lanes, preset.quant.weight_bits
-    rows = []
+    preset, where = checkpoint.preset, MemoryMap(checkpoint.preset)
+    lanes, bits, rows = preset.engine.all_lanes, preset.quant.weight_bits, []
     for layer in _weighted(preset):
         weight = checkpoint.weights[layer.name].reshape(layer.outputs, layer.inputs, -1)
-        by_tap = _padded(weight.transpose(2, 1, 0), layer.groups(lanes) * lanes)
+        # Inputs that only fill a row up have no weights; they are the last.
+        inputs = where.input_order[layer.name][: layer.inputs]
+        by_tap = _ordered(weight[:, inputs].transpose(2, 1, 0), where.output_order[layer.name])
         for group in range(layer.groups(lanes)):
             part = by_tap[:, :, group * lanes : (group + 1) * lanes]
             rows += [_pack(row, bits) for row in part.reshape(-1, lanes)]
@@ -65,13 +66,15 @@ def weight_rows(checkpoint: Checkpoint) -> list[int]:
 
 
 def bias_rows(checkpoint: Checkpoint) -> list[int]:
-    """Rows of the bias storage, ``neuron_lanes`` biases each."""
-    preset = checkpoint.preset
-    lanes, width = preset.engine.lanes, preset.engine.neuron_lanes
-    rows = []
+    """Rows of the bias storage, ``neuron_lanes`` biases of each tile."""
+    preset, where = checkpoint.preset, MemoryMap(checkpoint.preset)
+    engine, width, rows = preset.engine, preset.engine.neuron_lanes, []
     for layer in _weighted(preset):
-        bias = _padded(checkpoint.biases[layer.name], layer.groups(lanes) * lanes)
-        rows += [_pack(row, preset.quant.bias_bits) for row in bias.reshape(-1, width)]
+        bias = _ordered(checkpoint.biases[layer.name], where.output_order[layer.name])
+        slices = bias.reshape(-1, engine.tiles, engine.lanes // width, width).transpose(0, 2, 1, 3)
+        rows += [
+            _pack(row, preset.quant.bias_bits) for row in slices.reshape(-1, engine.tiles * width)
+        ]
     return rows
 
 
@@ -90,10 +93,10 @@ def _weighted(preset: Preset) -> list[Layer]:
     return [layer for layer in network_layers(preset) if layer.has_weights]
 
 
-def _padded(values: np.ndarray, size: int) -> np.ndarray:
-    """Fill the last axis up with zeros."""
-    missing = size - values.shape[-1]
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
+def _ordered(values: np.ndarray, order: list[int]) -> np.ndarray:
+    """Bring the last axis into an order that also has places beyond its end, which are 0."""
+    missing = len(order) - values.shape[-1]
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])[..., order]
 
 
 def _pack(values: np.ndarray, bits: int) -> int:

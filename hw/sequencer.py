@@ -1,6 +1,6 @@
 """Sequencer: runs the layers of an image one after another."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,9 +14,10 @@ class Sequencer(wiring.Component):
 
     Overview
     --------
-    A layer begins when the one before has delivered its last slice, so that configuration is
-    constant while anything is in flight. The schedule is the shape of the network and is part of
-    the hardware; scales and thresholds belong to a checkpoint and come from the format storage.
+    A layer begins when every tile has delivered its last slice of the one before, so that
+    configuration is constant while anything is in flight. The schedule is the shape of the network
+    and is part of the hardware; scales and thresholds belong to a checkpoint and come from the
+    format storage.
 
     Design
     ------
@@ -34,6 +35,7 @@ class Sequencer(wiring.Component):
     sizes : bits of a record
     records : initialisers of the records, in order
     counters : count cycles and stalls of every layer
+    tiles : datapaths that each deliver the layer's slices
 
     Members
     -------
@@ -44,14 +46,16 @@ class Sequencer(wiring.Component):
     layer_read : Out, the format storage reads row ``layer``
     layer_start : Out, the layer begins
     config : Out, :meth:`hw.layer_config.ConfigSizes.layout` of the layer
-    slice_done : In, a slice has reached its sink
+    slice_done : In, a bit for each tile: a slice of it has reached its sink
     event : In, an event is on its way to the synaptic array; other cycles are stalls
     counter_addr, counter_en, counter_data : to the counter storage: word 2 l has the cycles of
         layer l, from ``layer_start`` to its last slice, word 2 l + 1 the stalls among them
     """
 
-    def __init__(self, *, sizes: ConfigSizes, records: list[dict], counters: bool) -> None:
-        self.sizes, self.records, self.counters = sizes, records, counters
+    def __init__(
+        self, *, sizes: ConfigSizes, records: list[dict], counters: bool, tiles: int = 1
+    ) -> None:
+        self.sizes, self.records, self.counters, self.tiles = sizes, records, counters, tiles
         super().__init__(
             {
                 "start": In(1),
@@ -61,7 +65,7 @@ class Sequencer(wiring.Component):
                 "layer_read": Out(1),
                 "layer_start": Out(1),
                 "config": Out(sizes.layout()),
-                "slice_done": In(1),
+                "slice_done": In(tiles),
                 "event": In(1),
                 "counter_addr": Out(range(2 * len(records))),
                 "counter_en": Out(1),
@@ -78,7 +82,9 @@ class Sequencer(wiring.Component):
         )
         m.submodules.schedule = schedule
         read = schedule.read_port()
-        left = Signal(self.sizes.slices)
+        left = [Signal(self.sizes.slices, name=f"left{tile}") for tile in range(self.tiles)]
+        counts = list(zip(left, self.slice_done, strict=True))
+        ready = [(slices == 0) | (done & (slices == 1)) for slices, done in counts]
         m.d.comb += [
             read.addr.eq(self.layer),
             read.en.eq(self.layer_read),
@@ -99,11 +105,11 @@ class Sequencer(wiring.Component):
                 m.next = "START"
             with m.State("START"):
                 m.d.comb += self.layer_start.eq(1)
-                m.d.sync += left.eq(self.config.slices)
+                m.d.sync += [slices.eq(self.config.slices) for slices in left]
                 m.next = "RUN"
-            with m.State("RUN"), m.If(self.slice_done):
-                m.d.sync += left.eq(left - 1)
-                with m.If(left == 1):
+            with m.State("RUN"):
+                m.d.sync += [slices.eq(slices - done) for slices, done in counts]
+                with m.If(Cat(ready).all()):
                     m.next = after
             if self.counters:
                 self._store(m)

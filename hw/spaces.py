@@ -21,11 +21,14 @@ def format_layout(widths: Widths) -> data.StructLayout:
 
 
 def write_spaces(preset: Preset, widths: Widths) -> tuple[Space, ...]:
-    """Weights, biases, formats and image, in the order of their numbers."""
+    """Weights, biases, formats and image, in the order of their numbers.
+
+    Rows of weights and biases are those of all tiles, side by side, the first tile's lowest.
+    """
     where, engine, quant = MemoryMap(preset), preset.engine, preset.quant
     return (
-        Space("weights", where.weight_rows, engine.lanes * quant.weight_bits),
-        Space("biases", where.bias_rows, engine.neuron_lanes * quant.bias_bits),
+        Space("weights", where.weight_rows, engine.all_lanes * quant.weight_bits),
+        Space("biases", where.bias_rows, engine.tiles * engine.neuron_lanes * quant.bias_bits),
         Space("formats", len(where.layers), format_layout(widths).size),
         Space("image", where.image_rows, PIXEL_BITS),
     )
@@ -33,8 +36,8 @@ def write_spaces(preset: Preset, widths: Widths) -> tuple[Space, ...]:
 
 def logit_words(preset: Preset) -> int:
     """Words of the logit storage: the classes, filled up to whole output groups."""
-    head = network_layers(preset)[-1]
-    return head.groups(preset.engine.lanes) * preset.engine.lanes
+    lanes = preset.engine.all_lanes
+    return network_layers(preset)[-1].groups(lanes) * lanes
 
 
 def read_spaces(preset: Preset) -> tuple[Space, ...]:

@@ -86,7 +86,7 @@ class Tile(wiring.Component):
         self.preset, self.widths = preset, widths
         self.map, self.sizes = MemoryMap(preset), ConfigSizes.of(preset)
         engine, steps, quant = preset.engine, preset.network.time_steps, preset.quant
-        self.entries = chunk_entries(engine.lanes)
+        self.entries = chunk_entries(engine.all_lanes)
         chunk = chunk_layout(self.entries, steps, self.sizes.row)
         sums = sums_layout(engine.neuron_lanes, steps, widths.biased)
         self._weight_bits = engine.lanes * quant.weight_bits

@@ -70,6 +70,34 @@ def run_accelerator(
         raise _stop(f"{figures['rtl.mismatches']} images differ from the integer model")
 
 
+@app.command("tiles")
+@friendly_errors
+def compare_tiles(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base",
+    tiles: Annotated[int, typer.Option(help="Tiles to compare with one.")] = 4,
+    lanes: Annotated[int, typer.Option(help="Lanes of a tile.", min=1)] = 8,
+    neuron_lanes: Annotated[int, typer.Option(help="Neuron lanes of a tile.", min=1)] = 4,
+    images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 20,
+) -> None:
+    """Measure several tiles against one of the same kind, on the same images."""
+    from .tiles import compare, report
+
+    try:
+        figures = compare(
+            load_preset(preset),
+            tiles=tiles,
+            lanes=lanes,
+            neuron_lanes=neuron_lanes,
+            count=images,
+            progress=typer.echo,
+        )
+    except verilator.SimulationError as error:
+        raise _stop(str(error)) from None
+    typer.echo(report(figures, tiles))
+    if figures["tiles.mismatches"]:
+        raise _stop(f"{figures['tiles.mismatches']} images differ from the integer model")
+
+
 @app.command("uart")
 @friendly_errors
 def run_board(

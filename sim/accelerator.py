@@ -178,25 +178,28 @@ def report(figures: dict[str, float]) -> str:
     )
 
 
+def mean_bound(model: IntegerModel, images: np.ndarray) -> float:
+    """Event bound in cycles, mean over images."""
+    parts = np.array_split(images, max(1, len(images) // BOUND_BATCH))
+    return float(
+        np.mean([event_bound(count_layers(model.run(part), model.preset)) for part in parts])
+    )
+
+
 def _figures(
     lines: list[dict], labels: np.ndarray, model: IntegerModel, images: np.ndarray
 ) -> dict[str, float]:
     cycles = np.array([line["cycles"] for line in lines], dtype=float)
     answers = np.array([int(np.argmax(line["logits"])) for line in lines])
     bounded = images[: min(len(images), 2 * BOUND_BATCH)]
-    bound = np.mean(
-        [
-            event_bound(count_layers(model.run(part), model.preset))
-            for part in np.array_split(bounded, max(1, len(bounded) // BOUND_BATCH))
-        ]
-    )
+    bound = mean_bound(model, bounded)
     spent = sum(line["simulated"] for line in lines) / sum(line["seconds"] for line in lines)
     return {
         "rtl.images": len(lines),
         "rtl.mismatches": sum(not line["equal"] for line in lines),
         "rtl.accuracy": 100.0 * float(np.mean(answers == labels)),
         "rtl.cycles_per_image": float(cycles.mean()),
-        "rtl.event_bound_cycles": float(bound),
+        "rtl.event_bound_cycles": bound,
         "rtl.cycles_over_bound": float(cycles[: len(bounded)].mean() / bound),
         "rtl.images_per_mcycle": 1e6 / float(cycles.mean()),
         "sim.cycles_per_second": spent,

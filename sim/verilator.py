@@ -63,6 +63,8 @@ BLOCK = Flags(("--assert",), ("OPT_FAST=-O0",))
 ACCELERATOR = Flags(
     ("--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast"), ("OPT_FAST=-O3",)
 )
+# For few images of a small network, compiling takes longer than running.
+QUICK = Flags(("--timing",), ("OPT_FAST=-O1",))
 
 
 @dataclass(frozen=True)

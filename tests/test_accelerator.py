@@ -7,33 +7,16 @@ import pytest
 from golden.checkpoint import Checkpoint, checkpoint_path
 from golden.ranges import built_widths
 from golden.spec import SpecError, load_preset
-from hw.build import build_verilog, make_accelerator
-from hw.verilog import generate
+from hw.build import build_verilog
 from sim.accelerator import difference, make_job, play, simulate
-from sim.harness import accelerator_design
 from sim.streams import REGIMES
-from sim.verilator import Flags
 from tests.small_networks import NETWORKS, random_checkpoint, random_images, small_preset
+from tests.whole_networks import check_network
 
-# Small networks run for a moment: compile quickly.
-QUICK = Flags(("--timing",), ("OPT_FAST=-O1",))
 IMAGES = 6
 # Each network in one order, the first two in both.
 CASES = [(network, ("kv", "qk")[index % 2]) for index, network in enumerate(NETWORKS)]
 CASES += [(network, ("qk", "kv")[index]) for index, network in enumerate(list(NETWORKS)[:2])]
-
-
-def _check(preset, checkpoint, images, name, tmp_path, flags=QUICK, **how):
-    """Run images and fail with the first difference, or return the records."""
-    widths = built_widths(preset, checkpoint)
-    design = accelerator_design(
-        generate(make_accelerator(preset, widths), "accelerator").text, flags
-    )
-    job = make_job(checkpoint, widths, images, result=tmp_path / "result.jsonl", **how)
-    lines = play(design, job, name)
-    assert not (found := difference(design, job, lines, name)), found
-    assert len(lines) == len(images)
-    return design, job, lines
 
 
 @pytest.mark.slow
@@ -44,7 +27,7 @@ def test_every_network(network, order, tmp_path):
         changes["engine__widths"] = "format"
     preset = small_preset(**changes)
     name = f"small-{list(NETWORKS).index(network)}-{order}"
-    _check(
+    check_network(
         preset,
         random_checkpoint(preset, seed=3),
         random_images(preset, IMAGES),
@@ -59,7 +42,7 @@ def test_a_wrong_bit_is_seen(tmp_path):
     """The check can fail: weights off by one change logits, and leave a waveform."""
     preset = small_preset()
     checkpoint, images = random_checkpoint(preset, seed=3), random_images(preset, IMAGES)
-    design, job, _ = _check(preset, checkpoint, images, "small-right", tmp_path)
+    design, job, _ = check_network(preset, checkpoint, images, "small-right", tmp_path)
     weights = {**checkpoint.weights, "head": checkpoint.weights["head"] ^ 1}
     other = replace(checkpoint, weights=weights)
     wrong = replace(
@@ -91,7 +74,7 @@ def test_tiny_whole_test_split(tiny):
 @pytest.mark.parametrize("reset_after", [0, 1000, 2500, 5000])
 def test_tiny_under_stalls_and_resets(tiny, regime, reset_after, tmp_path):
     checkpoint = Checkpoint.load(checkpoint_path(tiny), tiny)
-    _check(
+    check_network(
         tiny,
         checkpoint,
         random_images(tiny, 3, seed=reset_after)[::-1],  # noise first: it runs longest

@@ -146,7 +146,8 @@ REFUSED = [
     (
         "engine.lans",
         8,
-        "unknown key engine.lans: known are lanes, neuron_lanes, attention_order, widths, counters",
+        "unknown key engine.lans:"
+        " known are tiles, lanes, neuron_lanes, attention_order, widths, counters",
     ),
     ("enigne", {}, "unknown key enigne: known are name, data, network, quant, engine, train"),
     (
