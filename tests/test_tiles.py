@@ -182,10 +182,9 @@ def test_rows_of_all_tiles(tiles):
             assert biases[row][tile] == checkpoint.biases[layer.name][channel], layer.name
             for tap in range(weight.shape[2]):
                 first = where.weight_base[layer.name] + group * layer.fan_in + tap * layer.inputs
-                column = [
-                    row[tile * engine.lanes + lane] for row in weights[first:][: layer.inputs]
-                ]
-                wanted = weight[channel, where.input_order[layer.name], tap]
+                rows = weights[first : first + layer.inputs]
+                column = [row[tile * engine.lanes + lane] for row in rows]
+                wanted = weight[channel, where.input_order[layer.name][: layer.inputs], tap]
                 assert np.array_equal(column, wanted), f"{layer.name}, channel {channel}"
 
 
