@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from .coefficients import two_powers
 from .files import whole_file
 from .schedule import Layer, coefficient_shapes, network_layers
+from .sections import Section
 from .spec import MAX_ALIGN, PIXEL_BITS, Preset, SpecError, parse_preset
 
 FORMAT = "spikestack-1"
@@ -195,13 +196,18 @@ def _metadata(source: str, metadata: dict[str, str], key: str) -> dict:
 
 def _same_shape(source: str, own: Preset, wanted: Preset) -> None:
     for section in ("data", "network", "quant"):
-        mine, theirs = getattr(own, section), getattr(wanted, section)
-        for key in type(mine).model_fields:
-            if getattr(mine, key) != getattr(theirs, key):
-                raise SpecError(
-                    f"checkpoint {source}: {section}.{key} is {getattr(mine, key)}:"
-                    f" preset {wanted.name} has {getattr(theirs, key)}"
-                )
+        _same_fields(source, section, getattr(own, section), getattr(wanted, section), wanted.name)
+
+
+def _same_fields(source: str, where: str, own: Section, wanted: Section, preset: str) -> None:
+    for key in type(own).model_fields:
+        mine, theirs = getattr(own, key), getattr(wanted, key)
+        if isinstance(mine, Section) and isinstance(theirs, Section):
+            _same_fields(source, f"{where}.{key}", mine, theirs, preset)
+        elif mine != theirs:
+            raise SpecError(
+                f"checkpoint {source}: {where}.{key} is {mine}: preset {preset} has {theirs}"
+            )
 
 
 def _check_tensor(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .integer import LayerTrace, Trace
+from .schedule import Layer
 from .spec import PIXEL_BITS, Preset
 
 # 45 nm, 32-bit: an addition and a multiply-accumulate, as the literature on SNNs counts them.
@@ -43,8 +44,9 @@ class Counts:
 def count_layers(trace: Trace, preset: Preset) -> dict[str, Counts]:
     """Counts of every layer by name.
 
-    The event bound is ``visits * D_out / (tiles * lanes)`` for a synaptic layer, and for attention
-    ``(non-zero K + non-zero Q) / tiles``, with d lanes in each tile's core.
+    The event bound is ``visits * D_out / (tiles * lanes)`` for a synaptic layer, where D_out leaves
+    out K and V of pruned heads, and is that of one expert for each expert that reads a bundle; for
+    attention ``(non-zero K + non-zero Q) / tiles``, with d lanes in each tile's core.
     """
     return {name: _count(record, preset) for name, record in trace.layers.items()}
 
@@ -71,8 +73,12 @@ def event_bound(counts: dict[str, Counts]) -> float:
 def _count(record: LayerTrace, preset: Preset) -> Counts:
     if record.layer.kind == "attention":
         return _count_attention(record, preset)
+    if record.layer.kind == "merge":
+        # Adding experts' spikes is part of the residual stream, which no layer counts.
+        return Counts(record.inputs.shape[1], 0, 0, 0, 0, 0, float("nan"), 0.0)
     layer, inputs = record.layer, record.inputs
-    steps = preset.network.time_steps
+    steps, lanes = preset.network.time_steps, preset.engine.all_lanes
+    outputs = _outputs(layer, preset)
     if layer.kind == "pixels":
         events = sum((inputs >> bit) & 1 for bit in range(PIXEL_BITS))  # B, C, H, W
         spikes, steps = events, 1
@@ -81,23 +87,48 @@ def _count(record: LayerTrace, preset: Preset) -> Counts:
     else:
         grid = inputs.permute(0, 1, 4, 2, 3)
         events, spikes = grid.amax(0), grid.sum(0)
-        density = float(events.double().mean())
+        readers = _readers(record)
+        read = readers.clamp(max=1)
+        density = int((events * read).sum()) / max(1, int(read.sum()))
+        events, spikes = events * readers, spikes * readers
         images = inputs.shape[1]
     visits, on = _visited(events, layer), _visited(spikes, layer)
     places = layer.positions if layer.kind != "head" else preset.tokens
+    if layer.kind == "expert":
+        lanes = preset.engine.lanes  # One expert's work is one tile's; tiles share the tokens.
+        places *= preset.network.moe.most
     return Counts(
         images=images,
         visits=visits,
-        weight_rows=visits * layer.groups(preset.engine.all_lanes) * preset.engine.tiles,
-        adds_on=on * layer.outputs,
-        adds_off=(visits * steps - on) * layer.outputs,
-        dense_macs=images * places * layer.fan_in * layer.outputs,
+        weight_rows=visits * -(-outputs // lanes) * (lanes // preset.engine.lanes),
+        adds_on=on * outputs,
+        adds_off=(visits * steps - on) * outputs,
+        dense_macs=images * places * layer.fan_in * layer.expert_outputs,
         density=density,
-        bound_cycles=visits * layer.outputs / preset.engine.all_lanes / images,
+        bound_cycles=visits * outputs / preset.engine.all_lanes / images,
     )
 
 
-def _visited(values: Tensor, layer) -> int:
+def _outputs(layer: Layer, preset: Preset) -> int:
+    """Output channels that a visit adds to: of one expert, or without K and V of pruned heads."""
+    if layer.neuron == "qkv":
+        net = preset.network
+        return net.channels + 2 * preset.kept_heads * net.head_channels
+    return layer.expert_outputs
+
+
+def _readers(record: LayerTrace) -> Tensor:
+    """How often each input of a layer is read: by how many experts, else once; (B, C, H, W)."""
+    layer, like = record.layer, record.inputs[0].permute(0, 3, 1, 2)
+    if layer.kind != "expert":
+        return torch.ones_like(like)
+    works = record.routed.amax(0).transpose(1, 2).unflatten(2, layer.in_grid)  # B, E, H, W
+    if like.shape[1] == layer.inputs:
+        return works.sum(1, keepdim=True).expand_as(like)
+    return works.repeat_interleave(layer.inputs, dim=1)
+
+
+def _visited(values: Tensor, layer: Layer) -> int:
     """Sum of (B, C, H, W) over all output positions and taps that see each value."""
     if layer.kernel == 1:
         return int(values.sum())

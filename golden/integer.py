@@ -13,6 +13,7 @@ from torch.nn import functional
 from .attention_kinds import attention_spikes, attention_sums
 from .attention_ranges import attention_input_bits
 from .checkpoint import Checkpoint
+from .experts import kept_heads, top_experts
 from .neurons import guard_bits, lif, relu_clip
 from .ranges import checkpoint_widths
 from .schedule import Layer, network_layers
@@ -35,7 +36,8 @@ class LayerTrace:
     sums : synaptic sums with bias, (T, B, positions, outputs); input of its neurons for attention
     potential : residual after the layer, or None
     outputs : spikes (T, B, height, width, outputs), after the pool; None for the head and Q, K, V
-    key, value, query : of a Q, K, V layer and its attention, (T, B, H, N, d)
+    key, value, query : of a Q, K, V layer and its attention, (T, B, H, N, d); 0 for pruned heads
+    routed : of a router and its experts, which of them serve a token, (T, B, N, E)
     """
 
     layer: Layer
@@ -46,6 +48,7 @@ class LayerTrace:
     key: Tensor | None = None
     value: Tensor | None = None
     query: Tensor | None = None
+    routed: Tensor | None = None
 
 
 @dataclass
@@ -114,7 +117,7 @@ class IntegerModel:
             )
         pixels = torch.from_numpy(images.astype(np.int32))
         trace = Trace(logits=torch.empty(0))
-        spikes = residual = heads = None
+        spikes = residual = heads = routed = None
         for layer in self.layers:
             record = LayerTrace(layer, inputs=spikes, sums=torch.empty(0))
             if layer.kind == "pixels":
@@ -130,6 +133,10 @@ class IntegerModel:
                 if net.projection:
                     record.outputs = self._grid(layer, fired)
                 joined = fired << preset.quant.frac_bits
+            elif layer.kind == "merge":
+                parts = spikes.flatten(2, 3).unflatten(3, (-1, layer.outputs))
+                record.sums = (parts * routed.unsqueeze(4)).sum(3)
+                joined = record.sums << preset.quant.frac_bits
             elif layer.kind == "head":
                 rows = self._synapses(layer, spikes.sum(dim=(2, 3)).unsqueeze(2))
                 record.sums = rows
@@ -137,12 +144,18 @@ class IntegerModel:
             else:
                 flat = self._synapses(layer, spikes.flatten(0, 1).permute(0, 3, 1, 2))
                 record.sums = flat.unflatten(0, (net.time_steps, -1))
-            potential = joined if layer.kind == "attention" else record.sums
+            potential = record.sums if layer.has_weights else joined
             if layer.residual != "none":
                 residual = potential if layer.residual == "set" else residual + potential
                 record.potential = potential = residual
             if layer.neuron == "qkv":
                 heads = record.key, record.value, record.query = self._heads(layer, potential)
+            elif layer.kind == "router":
+                routed = record.routed = self._route(layer, potential)
+            elif layer.kind == "expert":
+                fired = self._fire(potential, self.checkpoint.threshold(layer))
+                record.routed = routed
+                record.outputs = self._grid(layer, self._chosen(layer, fired, routed))
             elif layer.neuron == "binary" and record.outputs is None:
                 fired = self._fire(potential, self.checkpoint.threshold(layer))
                 record.outputs = self._grid(layer, fired)
@@ -156,7 +169,10 @@ class IntegerModel:
         """Sums with bias, (..., positions, outputs), of x (rows, C, height, width) or a head's."""
         weight, bias = self._weights[layer.name], self._biases[layer.name]
         x = x.to(weight.dtype)
-        if layer.kernel > 1:
+        if layer.experts > 1 and layer.inputs < x.shape[1]:
+            x, weight = (t.unflatten(d, (layer.experts, -1)) for t, d in ((x, 1), (weight, 0)))
+            sums = torch.einsum("reihw,eoi->rhweo", x, weight).flatten(3).flatten(1, 2)
+        elif layer.kernel > 1:
             sums = functional.conv2d(x, weight, stride=layer.stride, padding=1)
             sums = sums.permute(0, 2, 3, 1).flatten(1, 2)
         elif layer.kind == "head":
@@ -183,7 +199,20 @@ class IntegerModel:
             value = self._fire(value, threshold, ternary=True)
         else:
             key, value = self._fire(key, threshold), self._fire(value, threshold)
-        return key, value, self._fire(query, threshold)
+        query = self._fire(query, threshold)
+        kept = kept_heads(query, preset.kept_heads)[:, :, None, None]
+        return key * kept, value * kept, query * kept
+
+    def _route(self, layer: Layer, sums: Tensor) -> Tensor:
+        """Which experts serve a token, 0 or 1 of shape (T, B, N, E)."""
+        if layer.neuron == "none":
+            return top_experts(sums, self.preset.network.moe.top_k)
+        return self._fire(sums, self.checkpoint.threshold(layer))
+
+    def _chosen(self, layer: Layer, spikes: Tensor, routed: Tensor) -> Tensor:
+        """Spikes of the experts that serve a token in any time step; others make none."""
+        works = routed.amax(0).unsqueeze(3)
+        return (spikes.unflatten(3, (layer.experts, -1)) * works).flatten(3)
 
     def _grid(self, layer: Layer, spikes: Tensor) -> Tensor:
         """Spikes (T, B, positions, C) as a grid, OR-pooled where the layer says so."""

@@ -126,7 +126,9 @@ def _widths(preset: Preset, ranges: Callable[[Layer], tuple[Range, Range, int]])
         bits[name] = max(bits[name], values.bits)
 
     for layer in network_layers(preset):
-        joined = Range(0, 1 << preset.quant.frac_bits)
+        # Spikes that join the stream count as 1.0: one of attention, or one of each expert.
+        most = preset.network.moe.most if layer.kind == "merge" else 1
+        joined = Range(0, most << preset.quant.frac_bits)
         if layer.has_weights:
             sums, bias, level = ranges(layer)
             joined = sums + bias

@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import Literal
 
 from .local_taps import KERNEL, local_taps
-from .spec import Engine, Preset
+from .spec import Engine, Network, Preset
 
-LayerKind = Literal["pixels", "conv", "dense", "attention", "head"]
+LayerKind = Literal["pixels", "conv", "dense", "attention", "router", "expert", "merge", "head"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class Layer:
     -------
     name : as in the checkpoint, e.g. ``block0.fc1``
     kind : ``pixels`` reads the image bit by bit; ``conv`` and ``dense`` read spikes; ``attention``
-        reads the attention core; ``head`` sums over all tokens and steps
-    inputs, outputs : channels
+        reads the attention core; ``router`` scores experts, ``expert`` is dense for the experts
+        chosen, ``merge`` adds their spikes; ``head`` sums over all tokens and steps
+    inputs, outputs : channels; of ``expert``, inputs of one and outputs of all experts in turn
     in_grid, out_grid : height and width of the positions read, and of those computed, before a pool
     kernel, stride : of the convolution; 1 and 1 for a dense layer
     pool : OR of 2x2 outputs
     neuron : ``binary``, ``qkv`` (K, V and Q in turn for each head), or ``none``
+    experts : of ``expert``, by which ``outputs`` divide; 1 elsewhere
     residual : ``set`` starts the residual stream, ``add`` adds to it, ``none`` leaves it alone
     """
 
@@ -38,6 +40,7 @@ class Layer:
     pool: bool = False
     neuron: Literal["binary", "qkv", "none"] = "binary"
     residual: Literal["none", "set", "add"] = "none"
+    experts: int = 1
 
     @property
     def by_head(self) -> bool:
@@ -45,9 +48,14 @@ class Layer:
         return self.residual != "none" or self.neuron == "qkv" or self.kind == "attention"
 
     @property
+    def expert_outputs(self) -> int:
+        """Output channels of one expert; all of a layer without."""
+        return self.outputs // self.experts
+
+    @property
     def has_weights(self) -> bool:
         """Whether the synaptic array works for this layer."""
-        return self.kind != "attention"
+        return self.kind not in ("attention", "merge")
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -128,10 +136,29 @@ def network_layers(preset: Preset) -> list[Layer]:
         )
         if net.projection:
             layers.append(dense(prefix + "projection", dim, dim, residual="add"))
-        layers.append(dense(prefix + "fc1", dim, hidden))
-        layers.append(dense(prefix + "fc2", hidden, dim, residual="add"))
+        if net.moe is None:
+            layers.append(dense(prefix + "fc1", dim, hidden))
+            layers.append(dense(prefix + "fc2", hidden, dim, residual="add"))
+        else:
+            layers += _expert_layers(net, prefix, grid)
     layers.append(Layer("head", "head", dim, preset.data.classes, grid, (1, 1), neuron="none"))
     return layers
+
+
+def _expert_layers(net: Network, prefix: str, grid: tuple[int, int]) -> list[Layer]:
+    """Router, both layers of all experts, and the merge that joins them to the residual stream."""
+    dim, moe = net.channels, net.moe
+    fires = "none" if moe.mode == "topk" else "binary"
+
+    def layer(name: str, kind: LayerKind, inputs: int, outputs: int, **more) -> Layer:
+        return Layer(prefix + name, kind, inputs, outputs, grid, grid, **more)
+
+    return [
+        layer("router", "router", dim, moe.experts, neuron=fires),
+        layer("fc1", "expert", dim, moe.experts * moe.hidden, experts=moe.experts),
+        layer("fc2", "expert", moe.hidden, moe.experts * dim, experts=moe.experts),
+        layer("merge", "merge", moe.experts * dim, dim, residual="add"),
+    ]
 
 
 def coefficient_shapes(preset: Preset) -> dict[str, tuple[int, ...]]:

@@ -62,6 +62,29 @@ class Neuron(Section):
     reset: Literal["hard", "soft"] = "hard"
 
 
+class Moe(Section):
+    """Experts in place of each block's MLP.
+
+    Members
+    -------
+    experts : number of experts, each a Linear, LIF, Linear, LIF of its own
+    hidden : hidden channels of one expert
+    mode : ``"topk"`` (the ``top_k`` experts with the highest scores, for all time steps of a
+        token) or ``"semm"`` (the router spikes, and masks each expert's spikes per time step)
+    top_k : k, experts a token in mode ``"topk"``
+    """
+
+    experts: Annotated[int, Field(ge=2, le=16)]
+    hidden: PositiveInt
+    mode: Literal["topk", "semm"] = "topk"
+    top_k: PositiveInt = 1
+
+    @property
+    def most(self) -> int:
+        """Experts that may work for one token."""
+        return self.top_k if self.mode == "topk" else self.experts
+
+
 class Network(Section):
     """Shape of the spiking transformer.
 
@@ -83,6 +106,9 @@ class Network(Section):
     causal_decay_shift : s of the causal state's decay ``1 - 2**-s`` a token (0: no decay)
     dendrites : compartments of each channel of ``"lrf-dyn"``
     projection : Linear and batch norm after attention (off: our reading of the paper)
+    head_keep : p of D3 pruning: ``ceil(p * H)`` heads with the most ones in Q attend, others
+        contribute nothing
+    moe : experts in place of the MLP, whose ``mlp_ratio`` is then not used
     neuron : the LIF neuron
     """
 
@@ -101,6 +127,8 @@ class Network(Section):
     causal_decay_shift: Annotated[int, Field(ge=0, le=16)] = 0
     dendrites: Annotated[int, Field(ge=1, le=MAX_DENDRITES)] = MAX_DENDRITES
     projection: bool = False
+    head_keep: Annotated[float, Field(gt=0, le=1)] = 1.0
+    moe: Moe | None = None
     neuron: Neuron = Neuron()
 
     @property

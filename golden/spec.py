@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from .attention_spec import LOCAL_KINDS, check_attention, hybrid
-from .sections import Data, Engine, Network, Quant, Section, Stage, Train
+from .experts_spec import check_experts, kept_heads_count
+from .sections import Data, Engine, Moe, Network, Quant, Section, Stage, Train
 
 PRESET_DIR = Path(__file__).resolve().parent.parent / "presets"
 
@@ -95,6 +96,7 @@ class Preset(Section):
                 f" {q.frac_bits}"
             )
         check_attention(net, q, self.grid)
+        check_experts(net, eng)
         return self
 
     @property
@@ -144,6 +146,11 @@ class Preset(Section):
     def dilations(self) -> tuple[int, ...]:
         """Dilations of the local branch; none if the attention has no such branch."""
         return self.network.dilations if self.network.attention in LOCAL_KINDS else ()
+
+    @property
+    def kept_heads(self) -> int:
+        """Heads that attend, of H."""
+        return kept_heads_count(self.network)
 
     @property
     def attention_frac_bits(self) -> int:
@@ -235,7 +242,7 @@ def _known_keys(path: tuple) -> list[str]:
     model: type[BaseModel] = Preset
     for part in path:
         if not isinstance(part, int):
-            other = {"train": Train, "stages": Stage}.get(part)
+            other = {"train": Train, "stages": Stage, "moe": Moe}.get(part)
             model = other or model.model_fields[part].annotation
     return list(model.model_fields)
 

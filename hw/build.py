@@ -32,7 +32,16 @@ def fingerprint(preset: Preset, widths: Widths) -> int:
 
 
 def make_accelerator(preset: Preset, widths: Widths) -> Accelerator:
-    """Accelerator of a preset with its fingerprint."""
+    """Accelerator of a preset with its fingerprint.
+
+    Raises
+    ------
+    SpecError
+        If the network has experts or prunes heads, which only the integer model does.
+    """
+    if preset.network.moe is not None or preset.network.head_keep < 1:
+        what = "network.moe" if preset.network.moe is not None else "network.head_keep below 1"
+        raise SpecError(f"preset {preset.name}: no hardware for {what}, only the integer model")
     return Accelerator(
         preset, widths, fingerprint=fingerprint(preset, widths), timeout=TIMEOUT_CYCLES
     )

@@ -64,7 +64,7 @@ ACCELERATOR = Flags(
     ("--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast"), ("OPT_FAST=-O3",)
 )
 # For few images of a small network, compiling takes longer than running.
-QUICK = Flags(("--timing",), ("OPT_FAST=-O1",))
+QUICK = Flags(("--timing",), ("OPT_FAST=-O0",))
 
 
 @dataclass(frozen=True)
