@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .cli import friendly_errors
+from .metrics import read_metrics, write_metrics
 from .spec import SpecError, load_preset
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -56,15 +57,30 @@ def compare(
 
 @app.command()
 @friendly_errors
+def sdt(
+    inputs: Annotated[int, typer.Option(min=1, help="Random inputs.")] = 10_000,
+) -> None:
+    """Compare LRF-Dyn with SpikingJelly's spike-driven attention, where the two must be equal."""
+    from .sdt import compare_with_sdt, degenerate_preset
+
+    figures = compare_with_sdt(inputs)
+    write_metrics(degenerate_preset().name, figures)
+    for name, value in figures.items():
+        print(f"{name:28}{value:>16.3f}")
+    if figures["attention.sdt_mismatches"]:
+        raise SystemExit(1)
+
+
+@app.command()
+@friendly_errors
 def metrics(preset: PresetName = "tiny") -> None:
     """Print the figures measured so far as a table."""
-    from .metrics import read_metrics
-
     figures = read_metrics(load_preset(preset).name)
     if not figures:
         raise SpecError(f"nothing measured yet for {preset}: run `make PRESET={preset}`")
     for name, value in figures.items():
-        print(f"{name:32}{value:>16,.3f}".removesuffix(".000"))
+        shown = value if isinstance(value, str) else f"{value:,.3f}".removesuffix(".000")
+        print(f"{name:32}{shown:>16}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .attention_counts import attention_work
 from .integer import LayerTrace, Trace
 from .schedule import Layer
 from .spec import PIXEL_BITS, Preset
@@ -23,7 +24,7 @@ class Counts:
     -------
     images : images of the trace
     visits : non-zero bundles visited: for a convolution, once for each output position and tap;
-        for pixels, non-zero bits; for attention, non-zero K and Q
+        for pixels, non-zero bits; for attention see :mod:`golden.attention_counts`
     weight_rows : weight rows read, of all tiles (visits times output groups)
     adds_on, adds_off : additions whose spike was set, and those gated off in a visited bundle
     dense_macs : multiply-accumulates of a dense network of the same shape, one time step
@@ -46,7 +47,8 @@ def count_layers(trace: Trace, preset: Preset) -> dict[str, Counts]:
 
     The event bound is ``visits * D_out / (tiles * lanes)`` for a synaptic layer, where D_out leaves
     out K and V of pruned heads, and is that of one expert for each expert that reads a bundle; for
-    attention ``(non-zero K + non-zero Q) / tiles``, with d lanes in each tile's core.
+    attention ``(non-zero K + non-zero Q) / tiles``, with d lanes in each tile's core; LRF-Dyn has
+    its own.
     """
     return {name: _count(record, preset) for name, record in trace.layers.items()}
 
@@ -138,21 +140,14 @@ def _visited(values: Tensor, layer: Layer) -> int:
 
 
 def _count_attention(record: LayerTrace, preset: Preset) -> Counts:
-    key, value, query = record.key, record.value, record.query
-    width = preset.network.head_channels
-    images = key.shape[1]
-    keys, queries = int((key != 0).sum()), int((query != 0).sum())
-    values = (value != 0).sum(-1)
-    # K^T V: each non-zero K adds to the lanes whose V is not 0; then each Q adds a row.
-    charged = int(((key != 0).sum(-1) * values).sum())
-    on = charged + queries * width
+    work, images = attention_work(record, preset), record.key.shape[1]
     return Counts(
         images=images,
-        visits=keys + queries,
+        visits=work.visits,
         weight_rows=0,
-        adds_on=on,
-        adds_off=(keys + queries) * width - on,
+        adds_on=work.on,
+        adds_off=work.off,
         dense_macs=2 * images * preset.tokens**2 * preset.network.channels,
         density=float("nan"),
-        bound_cycles=(keys + queries) / preset.engine.tiles / images,
+        bound_cycles=work.bound / preset.engine.tiles / images,
     )

@@ -37,6 +37,7 @@ class LayerTrace:
     potential : residual after the layer, or None
     outputs : spikes (T, B, height, width, outputs), after the pool; None for the head and Q, K, V
     key, value, query : of a Q, K, V layer and its attention, (T, B, H, N, d); 0 for pruned heads
+    coefficients : the attention's own integers, by the last part of their names
     routed : of a router and its experts, which of them serve a token, (T, B, N, E)
     """
 
@@ -48,6 +49,7 @@ class LayerTrace:
     key: Tensor | None = None
     value: Tensor | None = None
     query: Tensor | None = None
+    coefficients: dict[str, Tensor] = field(default_factory=dict)
     routed: Tensor | None = None
 
 
@@ -127,7 +129,7 @@ class IntegerModel:
             elif layer.kind == "attention":
                 record.inputs = None
                 record.key, record.value, record.query = key, value, query = heads
-                own = self._coefficients[layer.name]
+                record.coefficients = own = self._coefficients[layer.name]
                 record.sums = attention_sums(preset, own, query, key, value).to(self._integer)
                 fired = attention_spikes(preset, record.sums, query)
                 if net.projection:

@@ -14,7 +14,7 @@ def build_dir(preset_name: str) -> Path:
     return BUILD_DIR / preset_name
 
 
-def read_metrics(preset_name: str) -> dict[str, float]:
+def read_metrics(preset_name: str) -> dict[str, float | str]:
     """Figures so far; empty if nothing was measured."""
     path = build_dir(preset_name) / "metrics.json"
     if not path.is_file():
@@ -25,7 +25,7 @@ def read_metrics(preset_name: str) -> dict[str, float]:
         raise SpecError(f"{path} is not valid JSON: {error}; remove it") from None
 
 
-def write_metrics(preset_name: str, figures: dict[str, float]) -> None:
+def write_metrics(preset_name: str, figures: dict[str, float | str]) -> None:
     """Merge figures into the preset's ``metrics.json``, whole or not at all."""
     path = build_dir(preset_name) / "metrics.json"
     merged = dict(sorted({**read_metrics(preset_name), **figures}.items()))

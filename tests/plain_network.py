@@ -55,6 +55,8 @@ class PlainNetwork:
         self.weights = {k: v.astype(np.int64) for k, v in checkpoint.weights.items()}
         self.coefficients = checkpoint.coefficients
         self.biases = {k: v.astype(np.int64) for k, v in checkpoint.biases.items()}
+        # K, V and Q of each block, (T, H, d, N).
+        self.parts: dict[str, tuple[np.ndarray, ...]] = {}
         self.sums: dict[str, np.ndarray] = {}
         self.potentials: dict[str, np.ndarray] = {}
         self.spikes: dict[str, np.ndarray] = {}
@@ -129,6 +131,7 @@ class PlainNetwork:
             k = np.clip(k // 2 ** (quant.frac_bits - quant.key_frac_bits), 0, None)
             k = np.minimum(k, 2**quant.key_bits - 1)
             v = fire(v, level, net.neuron, ternary=True)
+        self.parts[name] = k, v, q
         own = {
             key.rpartition(".")[2]: tensor.astype(np.int64)
             for key, tensor in self.coefficients.items()

@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
-from plain_network import PlainNetwork, fire
-from small_networks import random_checkpoint, random_images, small_preset
+from plain_network import PlainNetwork
+from small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
 
 from golden.counts import bundle_density, count_layers, energy_pj, event_bound
 from golden.integer import IntegerModel
@@ -23,6 +24,10 @@ CASES = {
         "network__attention_scale_shift": 3,
         "network__projection": True,
     },
+    "lrf-ssa": LOCAL_NETWORKS["lrf-ssa"],
+    "lrf-ssa, masked": LOCAL_NETWORKS["lrf-ssa, binary, masked, projection"],
+    "causal, decay": LOCAL_NETWORKS["causal, decay, binary"],
+    "lrf-dyn": LOCAL_NETWORKS["lrf-dyn, masked, wide grid"],
 }
 
 
@@ -63,30 +68,62 @@ def readers(preset) -> list[tuple[str, str]]:
     return [*pairs, ("head", last)]
 
 
-def attention_events(plain: PlainNetwork, name: str) -> tuple[int, int]:
-    """Non-zero K and Q, and additions with a non-zero operand, in the order Q (K^T V)."""
-    preset = plain.preset
-    net, quant = preset.network, preset.quant
-    width, level = net.head_channels, preset.threshold
-    sums = plain.sums[f"{name}.qkv"].reshape(net.time_steps, net.heads, 3, width, -1)
-    k, v, q = sums[:, :, 0], sums[:, :, 1], fire(sums[:, :, 2], level, net.neuron)
-    if net.attention == "a2os2a":
-        k = (k >> (quant.frac_bits - quant.key_frac_bits)).clip(0, None)
-        v = fire(v, level, net.neuron, ternary=True)
-    else:
-        k, v = fire(k, level, net.neuron), fire(v, level, net.neuron)
+def attention_events(plain: PlainNetwork, name: str) -> np.ndarray:
+    """Events, additions with a non-zero operand, and those without one in what was visited."""
+    preset, (k, v, q) = plain.preset, plain.parts[name]
+    net, width = preset.network, preset.network.head_channels
+    if net.attention == "lrf-dyn":
+        return dendrite_events(plain, name)
     events = on = 0
-    for step in range(net.time_steps):
-        for head in range(net.heads):
-            for token in range(preset.tokens):
-                for channel in range(width):
-                    if k[step, head, channel, token]:
-                        events += 1
-                        on += sum(int(x != 0) for x in v[step, head, :, token])
-                    if q[step, head, channel, token]:
-                        events += 1
-                        on += width
-    return events, on
+    for step, head, token in np.ndindex(net.time_steps, net.heads, preset.tokens):
+        for channel in range(width):
+            if k[step, head, channel, token]:
+                events += 1
+                on += sum(int(x != 0) for x in v[step, head, :, token])
+            if q[step, head, channel, token]:
+                events += 1
+                on += width
+    off = events * width - on
+    if net.attention == "causal" and net.causal_decay_shift:
+        on += net.time_steps * net.heads * preset.tokens * width * width
+    if net.attention == "lrf-ssa":
+        for _, near in neighbours(preset):
+            spikes = v[:, :, :, near] != 0
+            on += int(spikes.sum())
+            off += int(spikes.any(0).sum()) * net.time_steps - int(spikes.sum())
+    return np.array([events, on, off])
+
+
+def neighbours(preset):
+    """Every token and tap (kernel, row, column) with the token that the tap meets."""
+    net, (height, width) = preset.network, preset.grid
+    for token in range(preset.tokens):
+        for kernel, dilation in enumerate(net.dilations):
+            for row, column in np.ndindex(3, 3):
+                y = token // width + dilation * (row - 1)
+                x = token % width + dilation * (column - 1)
+                later = net.local_causal and y * width + x > token
+                again = kernel and (row, column) == (1, 1)
+                if 0 <= y < height and 0 <= x < width and not later and not again:
+                    yield (kernel, row, column), y * width + x
+
+
+def dendrite_events(plain: PlainNetwork, name: str) -> np.ndarray:
+    preset, (k, v, _) = plain.preset, plain.parts[name]
+    net = preset.network
+    tokens = (k * v).reshape(net.time_steps, net.channels, preset.tokens) != 0
+
+    def terms(part: str) -> np.ndarray:
+        sizes = np.abs(plain.coefficients[f"{name}.attention.{part}"].astype(int))
+        return np.where(sizes == 0, 0, np.where(sizes & (sizes - 1), 2, 1))
+
+    gamma = terms("gamma").sum(1)[None, :, None]
+    on = (terms("a").sum() + terms("c").sum()) * net.time_steps * preset.tokens
+    on += (tokens * gamma).sum()
+    local = terms("local")
+    on += sum(local[:, *tap].sum() for tap, _ in neighbours(preset)) * net.time_steps
+    events = preset.tokens * net.channels * net.dendrites
+    return np.array([events, on, (~tokens * gamma).sum()])
 
 
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
@@ -100,6 +137,7 @@ def test_against_brute_force(changes):
     layers = {x.name: x for x in model.layers}
     assert list(counts) == list(layers)
     totals = {name: [0, 0] for name in layers}
+    gated = dict.fromkeys(layers, 0)
     filled = {name: [0, 0] for name in layers}
     for image in images:
         plain = PlainNetwork(checkpoint)
@@ -118,7 +156,8 @@ def test_against_brute_force(changes):
             filled[name][1] += spikes[0].size
         for block in range(preset.network.blocks):
             name = f"block{block}.attention"
-            found = attention_events(plain, f"block{block}")
+            *found, off = attention_events(plain, f"block{block}")
+            gated[name] += off
             totals[name] = [a + b for a, b in zip(totals[name], found, strict=True)]
     for name, (visits, on) in totals.items():
         got, layer = counts[name], layers[name]
@@ -126,8 +165,9 @@ def test_against_brute_force(changes):
         assert (got.images, got.visits) == (IMAGES, visits), name
         if layer.kind == "attention":
             assert (got.adds_on, got.weight_rows) == (on, 0), name
-            assert got.adds_off == visits * preset.network.head_channels - on, name
-            assert got.bound_cycles == visits / IMAGES, name
+            assert got.adds_off == gated[name], name
+            at_once = lanes if preset.network.attention == "lrf-dyn" else 1
+            assert got.bound_cycles == visits / IMAGES / at_once, name
             continue
         times = 1 if layer.kind == "pixels" else steps
         assert got.adds_on == on * layer.outputs, name

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from golden.__main__ import app
 from golden.metrics import read_metrics, write_metrics
-from golden.spec import PRESET_DIR, SpecError
+from golden.spec import PRESET_DIR, SpecError, preset_names
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,8 +40,7 @@ def preset_file(path: Path, **sections: str) -> Path:
 REFUSED = {
     "unknown preset": (
         ("train", "--preset", "tinny"),
-        "no preset tinny: known are base, cifar-2-256, imagenet-10-512, imagenet-8-512,"
-        " spikformer-1-384, tiny",
+        f"no preset tinny: known are {', '.join(preset_names())}",
     ),
     "no training": (
         ("train", "--preset", "cifar-2-256"),
