@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from .attention_memory import state_memory
 from .checkpoint import Checkpoint, checkpoint_path
 from .counts import bundle_density, count_layers, energy_pj, event_bound
 from .data import load_test_images
@@ -48,7 +49,9 @@ def evaluate_preset(preset: Preset, checkpoint: Path | None, limit: int | None) 
     }
     if "float_accuracy" in stored.info:
         figures["golden.float_accuracy"] = float(stored.info["float_accuracy"])
-    write_metrics(preset.name, figures)
+    for name, bits in state_memory(preset).items():
+        figures[f"golden.attention_{name}_bits"] = bits
+    write_metrics(preset.name, {**figures, "attention.kind": preset.network.attention})
     print(f"{'layer':18}{'bundles':>9}{'visits':>10}{'bound cycles':>14}   per image")
     for name, c in counts.items():
         share = "" if c.density != c.density else f"{c.density:.3f}"

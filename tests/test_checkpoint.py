@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from small_networks import random_checkpoint, random_images, small_preset
+from small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
 
 from golden.checkpoint import FORMAT, Checkpoint, checkpoint_path
 from golden.export import export
@@ -141,6 +141,79 @@ def test_refused(checkpoint, tmp_path, tensors, metadata, text):
     with pytest.raises(SpecError) as error:
         Checkpoint.load(path)
     assert str(error.value) == f"checkpoint net.safetensors: {text}"
+
+
+def other(name: str, place: tuple, value: int) -> np.ndarray:
+    """A tensor of the random LRF-Dyn checkpoint with one coefficient replaced."""
+    tensor = random_checkpoint(small_preset(**DYN)).coefficients[name].copy()
+    tensor[place] = value
+    return tensor
+
+
+DYN = {"network__attention": "lrf-dyn"}
+LRF = {"network__attention": "lrf-ssa", "quant__local_bits": 5}
+AT = "block0.attention"
+COEFFICIENTS_REFUSED = [
+    (DYN, {f"{AT}.a": None}, f"{AT}.a is missing"),
+    (DYN, {f"{AT}.b": np.zeros(3, np.int16)}, f"{AT}.b is not of small"),
+    (
+        DYN,
+        {f"{AT}.c": other(f"{AT}.c", (3, 2), -23)},
+        f"{AT}.c has coefficient -23 / 128: must be a sum of at most two of +-1 to +-2**-7",
+    ),
+    (
+        DYN,
+        {f"{AT}.gamma": other(f"{AT}.gamma", (0, 0), 257)},
+        f"{AT}.gamma has coefficient 257 / 128: must be a sum of at most two of +-1 to +-2**-7",
+    ),
+    (
+        DYN,
+        {f"{AT}.gamma": np.zeros((16, 9), np.int16)},
+        f"{AT}.gamma has shape (16, 9): must be (16, 8)",
+    ),
+    (
+        DYN,
+        {f"{AT}.c": np.zeros((16, 8), np.int8)},
+        f"{AT}.c is of type int8: must be int16",
+    ),
+    (
+        DYN,
+        {f"{AT}.a": other(f"{AT}.a", (5, 7, 2), 64)},
+        f"{AT}.a is not 0 beside the first or the last dendrite",
+    ),
+    (
+        DYN,
+        {f"{AT}.local": other(f"{AT}.local", (5, 1, 1, 1), 64)},
+        f"{AT}.local is not 0 at the centre of a kernel after the first: all centres are one tap,"
+        " which the first kernel holds",
+    ),
+    (
+        LRF,
+        {f"{AT}.local": np.full((16, 2, 3, 3), 16, np.int16)},
+        f"{AT}.local has values 16 to 16: must be -16 to 15",
+    ),
+    ({}, {f"{AT}.local": np.zeros(3, np.int16)}, f"{AT}.local is not of small"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "tensors", "text"), COEFFICIENTS_REFUSED, ids=lambda x: str(x)[:40]
+)
+def test_refused_coefficients(tmp_path, changes, tensors, text):
+    path = tmp_path / "net.safetensors"
+    stored_with(random_checkpoint(small_preset(**changes)), path, tensors)
+    with pytest.raises(SpecError) as error:
+        Checkpoint.load(path)
+    assert str(error.value) == f"checkpoint net.safetensors: {text}"
+
+
+@pytest.mark.parametrize("changes", LOCAL_NETWORKS.values(), ids=LOCAL_NETWORKS)
+def test_coefficients_survive(tmp_path, changes):
+    path, stored = tmp_path / "net.safetensors", random_checkpoint(small_preset(**changes))
+    stored.save(path)
+    again = Checkpoint.load(path).coefficients
+    assert again.keys() == stored.coefficients.keys()
+    assert all(np.array_equal(again[name], x) for name, x in stored.coefficients.items())
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_networks import NETWORKS, small_preset
+from small_networks import LOCAL_NETWORKS, NETWORKS, small_preset
 
 from golden.network import SpikingTransformer
-from golden.schedule import MemoryMap, network_layers
+from golden.schedule import MemoryMap, coefficient_shapes, network_layers
 from golden.spec import SpecError, load_preset, preset_names
 
 
@@ -98,8 +98,37 @@ def check_map(preset) -> None:
     assert sorted(owners["weight"]) == list(range(where.weight_rows))
     assert sorted(owners["bias"]) == list(range(where.bias_rows))
     assert where.spike_rows == deepest
+    check_coefficients(where, preset)
     assert where.residual_rows * width == preset.tokens * preset.network.channels
     assert where.image_rows == preset.data.channels * preset.data.height * preset.data.width
+
+
+def check_coefficients(where: MemoryMap, preset) -> None:
+    """A row for each layer, slice of channels, and tap or dendrite."""
+    net, kind = preset.network, preset.network.attention
+    slices = net.channels // preset.engine.neuron_lanes
+    taps = 0
+    if kind in ("lrf-ssa", "lrf-dyn") and net.dilations:
+        taps = (5 if net.local_causal else 9) + (len(net.dilations) - 1) * (
+            4 if net.local_causal else 8
+        )
+    for bases, rows, each in (
+        (where.local_base, where.local_rows, taps),
+        (where.dendrite_base, where.dendrite_rows, net.dendrites if kind == "lrf-dyn" else 0),
+    ):
+        names = [f"block{index}.attention" for index in range(net.blocks)]
+        assert bases == {name: index * slices * each for index, name in enumerate(names)}
+        assert rows == net.blocks * slices * each
+
+
+@pytest.mark.parametrize("changes", LOCAL_NETWORKS.values(), ids=LOCAL_NETWORKS)
+def test_coefficients_of_other_kinds(changes):
+    preset = small_preset(**changes, network__blocks=2)
+    check_map(preset)
+    names = {name.rpartition(".")[2] for name in coefficient_shapes(preset)}
+    local = {"local"} if preset.dilations else set()
+    dyn = {"a", "gamma", "c"} if preset.network.attention == "lrf-dyn" else set()
+    assert names == local | dyn
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -10,11 +10,12 @@ from small_networks import NETWORKS, small_preset
 from torch.nn import functional
 
 from golden import compare
-from golden.checkpoint import Checkpoint
+from golden.checkpoint import CHECKPOINT_DIR, Checkpoint
 from golden.data import load_split
+from golden.export import export
 from golden.integer import IntegerModel
 from golden.network import SpikingTransformer
-from golden.spec import SpecError, Train
+from golden.spec import SpecError, Train, load_preset
 from golden.train import Run, augment, finish
 
 TRAIN = {
@@ -204,6 +205,38 @@ def test_refused(whole, tmp_path):
             f"{state} is not a whole training state: remove it to train anew"
         )
     assert list(tmp_path.iterdir()) == [state]
+
+
+def test_start_from_a_checkpoint(tmp_path):
+    """Folded again at once, a network has the very weights that it starts from."""
+    settings = {"train__start": "tiny", "train__images": 100}
+    run = Run(load_preset("tiny-lrf").replace(**settings), tmp_path, compiled=False)
+    assert run.limit == 100
+    run.network.fold()
+    stored = Checkpoint.load(CHECKPOINT_DIR / "tiny.safetensors")
+    exported = export(run.network, {})
+    for name, weight in stored.weights.items():
+        before, after = (
+            x / 2.0 ** c.scales[name]
+            for x, c in ((weight, stored), (exported.weights[name], exported))
+        )
+        assert np.array_equal(before, after), name
+    # Without training the local branch adds nothing yet.
+    images = load_split(stored.preset, "test")[0][:50]
+    logits = [IntegerModel(each).run(images).logits for each in (stored, exported)]
+    assert exported.scales["head"] == stored.scales["head"]
+    assert torch.equal(*logits)
+    assert not any(x.any() for x in exported.coefficients.values())
+
+
+def test_start_refused(tmp_path):
+    with pytest.raises(SpecError) as error:
+        new_run(tmp_path, digits().replace(train__start="tiny"))
+    assert str(error.value) == (
+        "train.start is tiny: stage0 must be of shape (8, 1, 3, 3), it has shape (16, 1, 3, 3)"
+    )
+    with pytest.raises(SpecError, match=r"^no checkpoint .*/none\.safetensors: train one with"):
+        new_run(tmp_path, digits().replace(train__start="none"))
 
 
 def test_comparison(tmp_path, monkeypatch):
