@@ -7,7 +7,7 @@ import typer
 
 from golden.checkpoint import Checkpoint, checkpoint_path
 from golden.cli import friendly_errors
-from golden.metrics import read_metrics
+from golden.metrics import read_metrics, write_metrics
 from golden.spec import Preset, SpecError, load_preset
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -61,6 +61,27 @@ def verilog(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(generate(component, block).text)
     print(f"wrote {path}")
+
+
+@app.command("attention-memory")
+@friendly_errors
+def attention_memory(
+    preset: PresetName = "base",
+    table: Annotated[bool, typer.Option(help="Shapes of the table in the docs as well.")] = False,
+) -> None:
+    """Bits that LRF-Dyn, K^T V and attention maps store, read from netlists of the cores."""
+    from tqdm import tqdm
+
+    from .attention_memory import TABLE_HEAD, attention_storage, table_presets, table_row
+
+    spec = load_preset(preset)
+    shapes = [spec, *(table_presets(spec) if table else ())]
+    found = [attention_storage(shape) for shape in tqdm(shapes, desc="netlists", unit="shape")]
+    write_metrics(spec.name, found[0].metrics)
+    print(f"kbit in netlists of the attention, T = {spec.network.time_steps}:")
+    print(TABLE_HEAD)
+    for storage in found:
+        print(table_row(storage))
 
 
 if __name__ == "__main__":

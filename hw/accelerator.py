@@ -175,6 +175,7 @@ class Accelerator(wiring.Component):
             [tile.biases for tile in tiles],
             [m.submodules.formats],
             [m.submodules.image],
+            *([getattr(tile, space.name) for tile in tiles] for space in known[spaces.IMAGE + 1 :]),
         )
         for index, (space, parts) in enumerate(zip(known, memories, strict=True)):
             loader = RowLoader(index, *_shape(space), layout=host.load.payload.shape())

@@ -11,6 +11,9 @@ from .attention_qk import QkProduct
 from .attention_query import QueryScan
 from .attention_shape import AttentionShape
 from .layouts import bundles_layout, values_layout
+from .local_join import LocalJoin
+from .local_values import LocalTerm, LocalValues
+from .storage import write_port
 
 PRODUCTS = {"kv": KvProduct, "qk": QkProduct}
 
@@ -25,7 +28,9 @@ class AttentionCore(wiring.Component):
     the core reads by itself: each 1 of Q reads a row of that memory, a LIF neuron turns the sums
     of every time step into spikes, and ``o`` carries d / NL slices for each token and head in the
     same order. Then the memory is cleared and the next image may charge. There are only additions
-    (A2OS2A, arXiv 2503.00226; binary V gives vanilla spiking self-attention).
+    (A2OS2A, arXiv 2503.00226; binary V gives vanilla spiking self-attention). With a ``local``
+    branch, weighted V of a token's neighbours are added before the neuron (LRF-SSA, arXiv
+    2603.19290).
 
     Design
     ------
@@ -35,11 +40,13 @@ class AttentionCore(wiring.Component):
 
     ::
 
-        i --> HeadCharge --> KvProduct or QkProduct --> AttentionNeuron --> o
-                  | Q              ^
-                  '--> QueryScan --'
+        i --> HeadCharge --> KvProduct or QkProduct --> (LocalJoin) --> AttentionNeuron --> o
+                | |  | Q           ^                         ^
+                | |  '--> QueryScan'                         |
+                '-'--------- V ----------> (LocalValues) ----'
 
-    While the memory is cleared, ``i`` already takes K and V of the next image's first head.
+    The local branch works while the ones of Q are read, on adders of its own. While the memory is
+    cleared, ``i`` already takes K and V of the next image's first head.
 
     Latency and throughput
     ----------------------
@@ -55,7 +62,9 @@ class AttentionCore(wiring.Component):
         waits of :class:`KvProduct` for rows that come again within two events.
     read : with e the sum over time steps of ``max(1, nnz(Q[t]))`` of a token and head,
         ``sum(max(e, s, 2)) + 2 * s + 7`` from ``reading`` to the last slice inclusive ("kv"); an
-        upper bound if T is below s or below 2. For "qk" see :class:`QkProduct`.
+        upper bound if T is below s or below 2. For "qk" see :class:`QkProduct`. A local branch
+        costs nothing where it has at most ``max(e, s, 2)`` taps for a token and head (T is the
+        least of e), and one cycle for the join.
 
     Resources
     ---------
@@ -75,6 +84,7 @@ class AttentionCore(wiring.Component):
     decay_shift : s of ``beta = 1 - 2**-s``
     reset : ``"hard"`` or ``"soft"``
     order : ``"kv"`` or ``"qk"``
+    local : the local branch; none by default
 
     Members
     -------
@@ -83,6 +93,7 @@ class AttentionCore(wiring.Component):
     o : Out, slices of spikes
     charging : Out, slices of an image are arriving or being charged
     reading : Out, the memory is being read
+    local_even, local_odd : In, write ports of the local branch's weights, if it has such taps
 
     Raises
     ------
@@ -104,6 +115,7 @@ class AttentionCore(wiring.Component):
         decay_shift: int = 1,
         reset: str = "hard",
         order: str = "kv",
+        local: LocalTerm | None = None,
     ) -> None:
         if order not in PRODUCTS:
             raise ValueError(f"order is {order!r}: must be 'kv' or 'qk'")
@@ -115,19 +127,22 @@ class AttentionCore(wiring.Component):
             lanes=lanes,
             key_bits=key_bits,
             value_bits=value_bits,
+            local=local,
         )
         check_neuron(threshold, decay_shift, reset)
         self.time_steps, self.tokens, self.heads = time_steps, tokens, heads
         self.head_channels, self.lanes = head_channels, lanes
         self.key_bits, self.value_bits = key_bits, value_bits
         self.threshold, self.decay_shift = threshold, decay_shift
-        self.reset, self.order = reset, order
+        self.reset, self.order, self.local = reset, order, local
+        weights = local.shapes(heads, head_channels) if local else {}
         super().__init__(
             {
                 "i": In(stream.Signature(values_layout(lanes, time_steps, value_bits))),
                 "o": Out(stream.Signature(bundles_layout(lanes, time_steps))),
                 "charging": Out(1),
                 "reading": Out(1),
+                **{name: In(write_port(*shape)) for name, shape in weights.items()},
             }
         )
 
@@ -147,7 +162,12 @@ class AttentionCore(wiring.Component):
         wiring.connect(m, charge.queries, query.i)
         wiring.connect(m, charge.o, product.charge)
         wiring.connect(m, query.o, product.query)
-        wiring.connect(m, product.o, neuron.i)
+        if self.local and self.local.sides:
+            self._join_local(m)
+        else:
+            m.d.comb += [neuron.i.valid.eq(product.o.valid), product.o.ready.eq(neuron.i.ready)]
+            for c, total in enumerate(product.o.p.sums):
+                m.d.comb += neuron.i.p.sums[c].eq(total << self.shape.frac_bits)
         wiring.connect(m, neuron.o, wiring.flipped(self.o))
 
         row = Signal(range(self.shape.rows))
@@ -171,3 +191,22 @@ class AttentionCore(wiring.Component):
                     m.d.comb += charge.restart.eq(1)
                     m.next = "CLEAR"
         return m
+
+    def _join_local(self, m: Module) -> None:
+        """Let V of neighbours join the sums on their way to the neurons."""
+        charge, query = m.submodules.charge, m.submodules.query
+        m.submodules.local = local = LocalValues(
+            heads=self.heads,
+            head_channels=self.head_channels,
+            lanes=self.lanes,
+            time_steps=self.time_steps,
+            term=self.local,
+        )
+        m.submodules.join = join = LocalJoin(self.shape, local.sums_layout)
+        wiring.connect(m, charge.values, local.i)
+        wiring.connect(m, m.submodules.product.o, join.i)
+        wiring.connect(m, local.o, join.local)
+        wiring.connect(m, join.o, m.submodules.neuron.i)
+        m.d.comb += local.start.eq(query.start)
+        for name in local.term.sides:
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(local, name))

@@ -35,7 +35,7 @@ class HeadCharge(wiring.Component):
 
         i --> K, V of head j+1 --> K, V of head j --> select --> o
           |        '- non-zero? --> StepScan ------------'
-          '--> queries
+          '--> queries, values
 
     Parameters
     ----------
@@ -45,6 +45,7 @@ class HeadCharge(wiring.Component):
     -------
     i : In, slices of K, V and Q values
     queries : Out, slices of Q spikes; must always be ready
+    values : Out, slices of V; must always be ready
     o : Out, events
     enable : In, heads may move on to be charged
     restart : In, take the next image; only after ``done``
@@ -59,6 +60,7 @@ class HeadCharge(wiring.Component):
             {
                 "i": In(stream.Signature(values_layout(lanes, steps, shape.value_bits))),
                 "queries": Out(stream.Signature(bundles_layout(lanes, steps), always_ready=True)),
+                "values": Out(stream.Signature(values_layout(lanes, steps, 2), always_ready=True)),
                 "o": Out(stream.Signature(shape.charge_layout())),
                 "enable": In(1),
                 "restart": In(1),
@@ -107,6 +109,8 @@ class HeadCharge(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(~complete & ((part == 2) | ~full)),
             self.queries.valid.eq(take & (part == 2)),
+            self.values.valid.eq(take & (part == 1)),
+            self.values.payload.eq(Cat(slice_values)),
             self.begun.eq((part != 0) | (slot != 0) | (taken_jobs != 0) | complete),
         ]
         for lane in range(lanes):

@@ -1,21 +1,26 @@
-"""Which attention a preset has: its neurons, and the core that computes it."""
+"""Which attention a preset has: its neurons, the core that computes it, what the core stores."""
 
 from amaranth.lib import wiring
 
 from golden.spec import Preset
 
 from .attention import AttentionCore
+from .causal import CausalCore
 from .layouts import NeuronKind
+from .local_values import LocalTerm
+from .lrf_dyn import DendriteTerm, LrfDynCore
+from .spike_queue import QueuedCore
 
-KINDS = {
-    "a2os2a": (NeuronKind.RELU, NeuronKind.TERNARY, NeuronKind.BINARY),
-    "ssa": (NeuronKind.BINARY, NeuronKind.BINARY, NeuronKind.BINARY),
-}
+HYBRID = (NeuronKind.RELU, NeuronKind.TERNARY, NeuronKind.BINARY)
+BINARY = (NeuronKind.BINARY, NeuronKind.BINARY, NeuronKind.BINARY)
+
+# Kinds whose spikes leave while the layer of K, V and Q still runs.
+ONE_PASS = ("causal", "lrf-dyn")
 
 
 def qkv_kinds(preset: Preset) -> tuple[NeuronKind, NeuronKind, NeuronKind]:
     """Neurons of K, V and Q."""
-    return KINDS[preset.network.attention]
+    return HYBRID if preset.hybrid else BINARY
 
 
 def qkv_bits(preset: Preset) -> int:
@@ -25,17 +30,78 @@ def qkv_bits(preset: Preset) -> int:
 
 def make_attention(preset: Preset) -> wiring.Component:
     """Core of a tile's heads; every one has the streams of :class:`AttentionCore`."""
+    core = make_core(preset)
+    if preset.network.attention not in ONE_PASS:
+        return core
+    return QueuedCore(core, preset.tokens * _slices(preset))
+
+
+def make_core(preset: Preset) -> wiring.Component:
+    """The core alone."""
     net = preset.network
-    return AttentionCore(
-        time_steps=net.time_steps,
-        tokens=preset.tokens,
-        heads=net.heads // preset.engine.tiles,
-        head_channels=net.head_channels,
-        lanes=preset.engine.neuron_lanes,
-        key_bits=preset.key_bits,
-        value_bits=qkv_bits(preset),
-        threshold=preset.attention_threshold,
-        decay_shift=net.neuron.decay_shift,
-        reset=net.neuron.reset,
-        order=preset.attention_order,
+    common = {
+        "time_steps": net.time_steps,
+        "tokens": preset.tokens,
+        "heads": _heads(preset),
+        "head_channels": net.head_channels,
+        "lanes": preset.engine.neuron_lanes,
+        "key_bits": preset.key_bits,
+        "value_bits": qkv_bits(preset),
+        "threshold": preset.attention_threshold,
+        "decay_shift": net.neuron.decay_shift,
+        "reset": net.neuron.reset,
+    }
+    if net.attention == "causal":
+        return CausalCore(**common, state_decay_shift=net.causal_decay_shift)
+    if net.attention == "lrf-dyn":
+        return LrfDynCore(**common, term=dendrite_term(preset))
+    local = local_term(preset) if net.attention == "lrf-ssa" else None
+    return AttentionCore(**common, order=preset.attention_order, local=local)
+
+
+def coefficient_shapes(preset: Preset) -> dict[str, tuple[int, int]]:
+    """Rows and bits of the memories of a tile's coefficients, by the core's write ports."""
+    net = preset.network
+    if net.attention == "lrf-ssa":
+        return local_term(preset).shapes(_heads(preset), net.head_channels)
+    if net.attention == "lrf-dyn":
+        return dendrite_term(preset).shapes(_slices(preset), preset.engine.neuron_lanes)
+    return {}
+
+
+def local_term(preset: Preset) -> LocalTerm:
+    """The local branch of LRF-SSA."""
+    net, quant = preset.network, preset.quant
+    return LocalTerm(
+        grid=preset.grid,
+        dilations=preset.dilations,
+        causal=net.local_causal,
+        weight_bits=quant.local_bits,
+        frac_bits=quant.local_frac_bits,
+        blocks=net.blocks,
     )
+
+
+def dendrite_term(preset: Preset) -> DendriteTerm:
+    """Dendrites and local branch of LRF-Dyn."""
+    net, quant = preset.network, preset.quant
+    return DendriteTerm(
+        grid=preset.grid,
+        dilations=preset.dilations,
+        causal=net.local_causal,
+        dendrites=net.dendrites,
+        state_bits=quant.state_bits,
+        state_frac_bits=quant.state_frac_bits,
+        read_bits=quant.read_bits,
+        read_frac_bits=quant.read_frac_bits,
+        blocks=net.blocks,
+    )
+
+
+def _heads(preset: Preset) -> int:
+    return preset.network.heads // preset.engine.tiles
+
+
+def _slices(preset: Preset) -> int:
+    """Slices of a tile's channels of a token."""
+    return _heads(preset) * preset.network.head_channels // preset.engine.neuron_lanes

@@ -80,7 +80,7 @@ class AttentionNeuron(wiring.Component):
         slices = bundles_layout(shape.lanes, shape.time_steps)
         super().__init__(
             {
-                "i": In(stream.Signature(shape.result_layout())),
+                "i": In(stream.Signature(shape.input_layout())),
                 "o": Out(stream.Signature(slices)),
             }
         )
@@ -92,10 +92,9 @@ class AttentionNeuron(wiring.Component):
         steps, channels, lanes = shape.time_steps, shape.head_channels, shape.lanes
         guard = steps - 1
         level = self.threshold << guard
-        most = channels * shape.tokens * (2**shape.key_bits - 1)
         bits = lif_membrane_bits(
-            -most,
-            most,
+            -shape.most,
+            shape.most,
             time_steps=steps,
             threshold=self.threshold,
             decay_shift=self.decay_shift,

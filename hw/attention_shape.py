@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
-from golden.widths import attention_bits, kv_state_bits, score_bits
+from golden.widths import attention_bits, kv_state_bits, score_bits, signed_bits
+
+from .local_values import LocalTerm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,7 @@ class AttentionShape:
     lanes : NL, channels of a slice; divides d
     key_bits : b, bits of K
     value_bits : bits of a value on the core's input, at least 2 and at least b
+    local : branch whose sums are added before the neuron, if any
 
     Raises
     ------
@@ -35,6 +38,7 @@ class AttentionShape:
     lanes: int
     key_bits: int
     value_bits: int
+    local: LocalTerm | None = None
 
     def __post_init__(self) -> None:
         names = ("time_steps", "tokens", "heads", "head_channels", "lanes", "key_bits")
@@ -81,6 +85,22 @@ class AttentionShape:
         """Signed bits of a word of ``Q K^T V``."""
         return attention_bits(self.key_bits, self.head_channels, self.tokens)
 
+    @property
+    def frac_bits(self) -> int:
+        """Bits of the neuron's input below the unit of ``Q K^T V``."""
+        return self.local.frac_bits if self.local else 0
+
+    @property
+    def most(self) -> int:
+        """Largest size of the neuron's input."""
+        everywhere = self.head_channels * self.tokens * (2**self.key_bits - 1)
+        return (everywhere << self.frac_bits) + (self.local.most if self.local else 0)
+
+    @property
+    def input_bits(self) -> int:
+        """Signed bits of the neuron's input."""
+        return signed_bits(-self.most, self.most)
+
     def charge_layout(self) -> data.StructLayout:
         """One non-zero K with its V: ``last`` marks the last one of a token's head and step.
 
@@ -114,4 +134,10 @@ class AttentionShape:
         """The d sums of ``Q K^T V`` of one token, head and time step."""
         return data.StructLayout(
             {"sums": data.ArrayLayout(signed(self.sum_bits), self.head_channels)}
+        )
+
+    def input_layout(self) -> data.StructLayout:
+        """The d inputs of the neurons in one time step."""
+        return data.StructLayout(
+            {"sums": data.ArrayLayout(signed(self.input_bits), self.head_channels)}
         )

@@ -8,6 +8,7 @@ from golden.schedule import Layer, MemoryMap, network_layers
 from golden.spec import Preset, SpecError
 
 from . import spaces
+from .attention_image import coefficient_rows, pack
 from .frames import load_requests
 
 
@@ -27,6 +28,9 @@ def checkpoint_requests(checkpoint: Checkpoint, widths: Widths, max_payload: int
         spaces.BIASES: known[spaces.BIASES].pack(bias_rows(checkpoint)),
         spaces.FORMATS: known[spaces.FORMATS].pack(format_rows(checkpoint, widths)),
     }
+    rows = coefficient_rows(checkpoint)
+    for index, space in enumerate(known[spaces.IMAGE + 1 :], start=spaces.IMAGE + 1):
+        images[index] = space.pack(rows[space.name])
     return [
         frame
         for index, content in images.items()
@@ -61,7 +65,7 @@ def weight_rows(checkpoint: Checkpoint) -> list[int]:
         by_tap = _ordered(weight[:, inputs].transpose(2, 1, 0), where.output_order[layer.name])
         for group in range(layer.groups(lanes)):
             part = by_tap[:, :, group * lanes : (group + 1) * lanes]
-            rows += [_pack(row, bits) for row in part.reshape(-1, lanes)]
+            rows += [pack(row, bits) for row in part.reshape(-1, lanes)]
     return rows
 
 
@@ -73,7 +77,7 @@ def bias_rows(checkpoint: Checkpoint) -> list[int]:
         bias = _ordered(checkpoint.biases[layer.name], where.output_order[layer.name])
         slices = bias.reshape(-1, engine.tiles, engine.lanes // width, width).transpose(0, 2, 1, 3)
         rows += [
-            _pack(row, preset.quant.bias_bits) for row in slices.reshape(-1, engine.tiles * width)
+            pack(row, preset.quant.bias_bits) for row in slices.reshape(-1, engine.tiles * width)
         ]
     return rows
 
@@ -97,9 +101,3 @@ def _ordered(values: np.ndarray, order: list[int]) -> np.ndarray:
     """Bring the last axis into an order that also has places beyond its end, which are 0."""
     missing = len(order) - values.shape[-1]
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])[..., order]
-
-
-def _pack(values: np.ndarray, bits: int) -> int:
-    """Pack signed values into one row, the first in the lowest bits."""
-    mask = (1 << bits) - 1
-    return sum((int(value) & mask) << (index * bits) for index, value in enumerate(values))

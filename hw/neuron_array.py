@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.layouts import NeuronKind, neuron_input_layout, values_layout
 from hw.pipeline import elastic_stages
+from hw.signed_add import add_carry
 
 
 @dataclass
@@ -323,11 +324,5 @@ class NeuronArray(wiring.Component):
 
 
 def _add(a: Value, b: Value, carry: Value, with_carry: bool) -> Value:
-    """Sum with a carry bit in the same adder; ``a + b + carry`` would make two."""
-    if not with_carry:
-        return a + b
-    a, b = (
-        Cat(carry, value).as_signed() if value.shape().signed else Cat(carry, value)
-        for value in (a, b)
-    )
-    return (a + b) >> 1
+    """Sum, with a carry bit where there can be one."""
+    return add_carry(a, b, carry) if with_carry else a + b

@@ -6,6 +6,7 @@ from golden.ranges import Widths
 from golden.schedule import MemoryMap, network_layers
 from golden.spec import PIXEL_BITS, Preset
 
+from .attention_kinds import coefficient_shapes
 from .frames import Space
 from .logits import LOGIT_BITS
 from .sequencer import COUNTER_BITS
@@ -21,16 +22,19 @@ def format_layout(widths: Widths) -> data.StructLayout:
 
 
 def write_spaces(preset: Preset, widths: Widths) -> tuple[Space, ...]:
-    """Weights, biases, formats and image, in the order of their numbers.
+    """Weights, biases, formats and image, then the attention's coefficients if it has any.
 
-    Rows of weights and biases are those of all tiles, side by side, the first tile's lowest.
+    Rows of weights, biases and coefficients are those of all tiles, side by side, the first tile's
+    lowest.
     """
+    shapes = coefficient_shapes(preset).items()
     where, engine, quant = MemoryMap(preset), preset.engine, preset.quant
     return (
         Space("weights", where.weight_rows, engine.all_lanes * quant.weight_bits),
         Space("biases", where.bias_rows, engine.tiles * engine.neuron_lanes * quant.bias_bits),
         Space("formats", len(where.layers), format_layout(widths).size),
         Space("image", where.image_rows, PIXEL_BITS),
+        *(Space(name, rows, preset.engine.tiles * bits) for name, (rows, bits) in shapes),
     )
 
 

@@ -11,7 +11,7 @@ from golden.schedule import MemoryMap
 from golden.spec import Preset
 
 from . import spaces
-from .attention_kinds import make_attention, qkv_bits, qkv_kinds
+from .attention_kinds import coefficient_shapes, make_attention, qkv_bits, qkv_kinds
 from .drain import Drain
 from .encoder import Encoder
 from .fetcher import chunk_entries
@@ -80,6 +80,7 @@ class Tile(wiring.Component):
     event : Out, an event is on its way to the synaptic array
     weights, biases : In, write ports of these memories, see :func:`hw.storage.write_port`
     spike_addr, spike_en, spike_data : read port of the spike memory
+    further write ports : of the attention's coefficients, by the names of the core's
     """
 
     def __init__(self, preset: Preset, widths: Widths) -> None:
@@ -91,6 +92,7 @@ class Tile(wiring.Component):
         sums = sums_layout(engine.neuron_lanes, steps, widths.biased)
         self._weight_bits = engine.lanes * quant.weight_bits
         self._bias_bits = engine.neuron_lanes * quant.bias_bits
+        self._coefficients = coefficient_shapes(preset)
         super().__init__(
             {
                 "i": In(stream.Signature(chunk)),
@@ -105,6 +107,7 @@ class Tile(wiring.Component):
                 "spike_addr": In(range(self.map.spike_rows)),
                 "spike_en": In(1),
                 "spike_data": Out(engine.lanes * steps),
+                **{name: In(write_port(*shape)) for name, shape in self._coefficients.items()},
             }
         )
 
@@ -113,7 +116,9 @@ class Tile(wiring.Component):
         m = Module()
         self._synapses(m)
         self._neurons(m)
-        m.submodules.attention = make_attention(self.preset)
+        m.submodules.attention = attention = make_attention(self.preset)
+        for name in self._coefficients:
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(attention, name))
         self._routes(m)
         self._spikes(m)
         return m
