@@ -89,7 +89,7 @@ class Accelerator(wiring.Component):
     def _datapath(self, m: Module) -> None:
         """From image and spikes through the tiles to logits."""
         engine, steps = self.preset.engine, self.preset.network.time_steps
-        m.submodules.image = image = Storage(*_shape(self._space(spaces.IMAGE)))
+        m.submodules.image = image = Storage(*_shape(self._space(spaces.IMAGE)), exclusive=True)
         m.submodules.walk = walk = TapWalk(sizes=self.sizes)
         m.submodules.fetcher = fetcher = Fetcher(
             sizes=self.sizes, lanes=engine.all_lanes, time_steps=steps
@@ -131,7 +131,9 @@ class Accelerator(wiring.Component):
             counters=counters,
             tiles=self.preset.engine.tiles,
         )
-        m.submodules.formats = formats = Storage(*_shape(self._space(spaces.FORMATS)))
+        m.submodules.formats = formats = Storage(
+            *_shape(self._space(spaces.FORMATS)), exclusive=True
+        )
         walk, fetcher, tiles = m.submodules.walk, m.submodules.fetcher, self._tiles(m)
         config = sequencer.config
         m.d.comb += [
@@ -198,7 +200,7 @@ class Accelerator(wiring.Component):
         with m.If(host.read_en):
             m.d.sync += chosen.eq(host.read_space)
         for index, space in enumerate(readable):
-            m.submodules[space.name] = memory = Storage(*_shape(space))
+            m.submodules[space.name] = memory = Storage(*_shape(space), exclusive=True)
             m.d.comb += [
                 memory.read_addr.eq(host.read_addr),
                 memory.read_en.eq(host.read_en & (host.read_space == index)),

@@ -78,7 +78,7 @@ class RowBuffer(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Build the memory, its address and the counter within a row."""
         m = Module()
-        m.submodules.storage = storage = Storage(self.depth, 8)
+        m.submodules.storage = storage = Storage(self.depth, 8, exclusive=True)
         address = Signal(range(self.depth))
         row_left = Signal(range(self.row_bytes))
         first = Signal()

@@ -23,6 +23,7 @@ class Storage(wiring.Component):
     rows : depth, at least 1
     width : bits a row
     granularity : bits that one bit of ``write_en`` covers; the whole row by default
+    exclusive : the owner never reads and writes in one cycle, so one port of a macro serves both
 
     Members
     -------
@@ -39,13 +40,16 @@ class Storage(wiring.Component):
         If ``rows`` or ``width`` is below 1, or ``granularity`` does not divide ``width``.
     """
 
-    def __init__(self, rows: int, width: int, *, granularity: int | None = None) -> None:
+    def __init__(
+        self, rows: int, width: int, *, granularity: int | None = None, exclusive: bool = False
+    ) -> None:
         if rows < 1 or width < 1:
             raise ValueError(f"storage of {rows} rows of {width} bits: both must be at least 1")
         granularity = width if granularity is None else granularity
         if granularity < 1 or width % granularity:
             raise ValueError(f"granularity is {granularity}: must divide the width, {width}")
         self.rows, self.width, self.granularity = rows, width, granularity
+        self.exclusive = exclusive
         super().__init__(
             {
                 "read_addr": In(range(rows)),
@@ -60,7 +64,10 @@ class Storage(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Build the memory and its two ports."""
         m = Module()
-        m.submodules.memory = mem = memory.Memory(shape=self.width, depth=self.rows, init=[])
+        attrs = {"exclusive": 1} if self.exclusive else {}
+        m.submodules.memory = mem = memory.Memory(
+            shape=self.width, depth=self.rows, init=[], attrs=attrs
+        )
         read = mem.read_port()
         write = mem.write_port(granularity=self.granularity)
         m.d.comb += [

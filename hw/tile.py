@@ -127,8 +127,11 @@ class Tile(wiring.Component):
         """From chunks to sums with bias."""
         preset, sizes = self.preset, self.sizes
         engine, steps, quant = preset.engine, preset.network.time_steps, preset.quant
-        m.submodules.weights = weights = Storage(self.map.weight_rows, self._weight_bits)
-        m.submodules.biases = biases = Storage(self.map.bias_rows, self._bias_bits)
+        # The host port loads nothing during a run, and nothing is read outside of one.
+        m.submodules.weights = weights = Storage(
+            self.map.weight_rows, self._weight_bits, exclusive=True
+        )
+        m.submodules.biases = biases = Storage(self.map.bias_rows, self._bias_bits, exclusive=True)
         connect_write(m, weights, self.weights)
         connect_write(m, biases, self.biases)
         m.submodules.encoder = encoder = Encoder(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
@@ -13,12 +14,30 @@ _MARK = "@@@ done"
 # The native library; a process of its own, so that its output goes to a log and it can be ended.
 _RUNNER = f"""
 import sys
-from pyosys import libyosys
-design = libyosys.Design()
+from pyosys import libyosys as yosys
+from synth.yosys import unprefix
+design = yosys.Design()
 for line in sys.stdin.read().splitlines():
-    libyosys.run_pass(line, design)
+    name, _, rest = line.partition(" ")
+    if name == "unprefix":
+        unprefix(yosys, design, rest)
+    else:
+        yosys.run_pass(line, design)
     print("{_MARK}", flush=True)
 """
+
+
+def unprefix(yosys: ModuleType, design: object, name: str) -> None:
+    """Take the instance's name from all that ``flatten`` brought from it, where that is free."""
+    module = design.module(yosys.IdString(f"\\{name}"))
+    for things, known in (
+        (module.wires_, module.wire),
+        (module.cells_, module.cell),
+    ):
+        for thing in list(things.values()):
+            before, dot, own = thing.name.str().partition(".")
+            if dot and before.startswith("\\") and known(yosys.IdString(f"\\{own}")) is None:
+                module.rename(thing, yosys.IdString(f"\\{own}"))
 
 
 def run_yosys(commands: Sequence[str], log: Path, title: str) -> None:
@@ -26,7 +45,7 @@ def run_yosys(commands: Sequence[str], log: Path, title: str) -> None:
 
     Parameters
     ----------
-    commands : one command a line, without line breaks
+    commands : one command a line, without line breaks; ``unprefix MODULE`` is :func:`unprefix`
     log : file for all that Yosys says
     title : what the bar shows
 

@@ -7,9 +7,12 @@ over all arcs, at an input slew of 40 ps. They are for comparing netlists and st
 another; sign-off takes the Liberty of a process.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
+from golden.files import whole_file
 from golden.spec import SpecError
 
 SITE_UM = 0.19
@@ -51,6 +54,8 @@ class Cell:
     energy_fj : within the cell, for each transition of an output; of a macro for each access
     clock_energy_fj : within the cell, for each cycle of its clock
     sequential, macro : what it is
+    next_state : what a flip-flop takes at its clock, as a Liberty expression
+    offsets : centre of each pin from the lower left corner in um, where a LEF gave them
     """
 
     name: str
@@ -66,6 +71,8 @@ class Cell:
     clock_energy_fj: float = 0.0
     sequential: bool = False
     macro: bool = False
+    next_state: str = ""
+    offsets: Mapping[str, tuple[float, float]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,30 @@ class Library:
 
     def with_cells(self, more: Mapping[str, Cell]) -> "Library":
         """Library with further cells."""
-        cells = {**self.cells, **more}
-        return Library(self.name, cells, self.site_um, self.row_um, self.voltage)
+        return replace(self, cells={**self.cells, **more})
+
+    def save(self, path: Path) -> None:
+        """Write the library as JSON, whole or not at all."""
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(asdict(self), separators=(",", ":")))
+
+    @classmethod
+    def load(cls, path: Path) -> "Library":
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        SpecError
+            If there is no such file.
+        """
+        if not path.is_file():
+            raise SpecError(f"no library {path}: make it with `python -m synth.asic synth`")
+        tree = json.loads(path.read_text())
+        cells = {}
+        for name, fields in tree.pop("cells").items():
+            pins = {pin: Pin(**known) for pin, known in fields.pop("pins").items()}
+            cells[name] = Cell(**fields, pins=pins)
+        return cls(**tree, cells=cells)
 
 
 # name: area, delay, ps/fF, leakage, energy, {input: fF}, {output: function}
@@ -175,6 +204,7 @@ _FLIP_FLOP = Cell(
     # Both edges of a cycle in which D does not change.
     clock_energy_fj=7.0,
     sequential=True,
+    next_state="D",
 )
 
 

@@ -8,15 +8,18 @@ have their old contents if they are written in the same cycle.
 Area, access time, energy and leakage of one port are a non-negative least-squares fit, in depth,
 width and bits, to the six ``fakeram45`` macros that OpenSTA's tests publish (64x7 to 1024x32); it
 meets each of their figures within 11 %. Two ports multiply area by :data:`TWO_PORTS`, our figure
-for an array of 8-transistor cells.
+for an array of 8-transistor cells. In another library a macro is larger, slower and so on as that
+library's flip-flop is against the embedded one.
 """
 
 import math
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from golden.spec import SpecError
 
-from .cells import ROW_UM, SITE_UM, Cell, Pin
+from .cells import Cell, Library, Pin, standard_cells
 
 # Constant, for each row, for each bit of a row, for each bit.
 _AREA_UM2 = (1496.0, 24.07, 6.05, 0.1132)
@@ -62,10 +65,58 @@ def macro_ports(depth: int, width: int, *, two_ports: bool) -> dict[str, tuple[s
     return {name: ("input", 1) for name in control} | addresses | data
 
 
-SCALARS = frozenset({"clk", "ce_in", "we_in", "r_ce_in", "w_ce_in"})
+def scalar(port: str) -> bool:
+    """Whether a port of a macro is a single pin rather than a bus."""
+    return port in ("clk", "ce_in", "we_in", "r_ce_in", "w_ce_in")
 
 
-def macro(name: str) -> Cell:
+@dataclass(frozen=True)
+class Scale:
+    """A library's flip-flop over the embedded one, and its placement grid.
+
+    Members
+    -------
+    area, delay, energy, leakage, load : ratios
+    site_um, row_um : sizes are multiples of these
+    """
+
+    area: float
+    delay: float
+    energy: float
+    leakage: float
+    load: float
+    site_um: float
+    row_um: float
+
+    @classmethod
+    def of(cls, library: Library) -> "Scale":
+        """Compare a library with the embedded one.
+
+        Raises
+        ------
+        SpecError
+            If the library has no flip-flop.
+        """
+        ours, theirs = _flip_flop(standard_cells()), _flip_flop(library)
+        load = _data_pin(theirs).cap_ff / _data_pin(ours).cap_ff
+        return cls(
+            theirs.area_um2 / ours.area_um2,
+            theirs.delay_ps / ours.delay_ps,
+            theirs.energy_fj / ours.energy_fj,
+            theirs.leakage_nw / ours.leakage_nw,
+            load,
+            library.site_um,
+            library.row_um,
+        )
+
+
+def with_macros(library: Library, names: Iterable[str]) -> Library:
+    """Library with the macros named."""
+    scale = Scale.of(library)
+    return library.with_cells({name: macro(name, scale) for name in names})
+
+
+def macro(name: str, scale: Scale | None = None) -> Cell:
     """Cell of a macro, from its name.
 
     Raises
@@ -76,34 +127,57 @@ def macro(name: str) -> Cell:
     shape = macro_shape(name)
     if shape is None:
         raise SpecError(f"macro {name}: must be named fakeram45_<depth>x<width>, with _1r1w or not")
+    scale = scale or _UNSCALED
     depth, width, two_ports = shape
-    area = _fit(_AREA_UM2, depth, width) * (TWO_PORTS if two_ports else 1.0)
-    height = math.ceil(math.sqrt(area / ASPECT) / ROW_UM) * ROW_UM
-    columns = math.ceil(area / height / SITE_UM)
+    area = _fit(_AREA_UM2, depth, width) * (TWO_PORTS if two_ports else 1.0) * scale.area
+    height = math.ceil(math.sqrt(area / ASPECT) / scale.row_um) * scale.row_um
+    columns = math.ceil(area / height / scale.site_um)
     pins = {}
     for port, (direction, bits) in macro_ports(depth, width, two_ports=two_ports).items():
         cap = 0.0 if direction == "output" else CLOCK_FF if port == "clk" else PIN_FF
-        pin = Pin(direction, cap, is_clock=port == "clk")
-        if port in SCALARS:
+        pin = Pin(direction, cap * scale.load, is_clock=port == "clk")
+        if scalar(port):
             pins[port] = pin
         else:
             pins |= {f"{port}[{index}]": pin for index in range(bits)}
     return Cell(
         name=name,
-        area_um2=round(columns * SITE_UM * height, 4),
-        width_um=round(columns * SITE_UM, 3),
+        area_um2=round(columns * scale.site_um * height, 4),
+        width_um=round(columns * scale.site_um, 3),
         height_um=round(height, 3),
         pins=pins,
-        delay_ps=round(_fit(_ACCESS_PS, depth, width), 1),
-        ps_per_ff=PS_PER_FF,
-        setup_ps=SETUP_PS,
-        leakage_nw=round(_fit(_LEAKAGE_NW, depth, width)),
-        energy_fj=round(_fit(_ENERGY_FJ, depth, width), 1),
+        delay_ps=round(_fit(_ACCESS_PS, depth, width) * scale.delay, 1),
+        ps_per_ff=PS_PER_FF * scale.delay / scale.load,
+        setup_ps=SETUP_PS * scale.delay,
+        leakage_nw=round(_fit(_LEAKAGE_NW, depth, width) * scale.leakage, 3),
+        energy_fj=round(_fit(_ENERGY_FJ, depth, width) * scale.energy, 1),
         sequential=True,
         macro=True,
     )
 
 
+def _flip_flop(library: Library) -> Cell:
+    """Smallest flip-flop of a library that takes D at every clock."""
+    found = [
+        cell
+        for cell in library.cells.values()
+        if cell.sequential
+        and not cell.macro
+        and cell.next_state in cell.pins
+        and sum(pin.direction == "input" for pin in cell.pins.values()) == 2
+    ]
+    if not found:
+        raise SpecError(f"library {library.name} has no flip-flop with a clock and D alone")
+    return min(found, key=lambda cell: (cell.area_um2, cell.name))
+
+
+def _data_pin(cell: Cell) -> Pin:
+    return cell.pins[cell.next_state]
+
+
 def _fit(terms: tuple[float, float, float, float], depth: int, width: int) -> float:
     constant, row, column, bit = terms
     return constant + row * depth + column * width + bit * depth * width
+
+
+_UNSCALED = Scale.of(standard_cells())

@@ -84,7 +84,9 @@ def bond_lef() -> str:
 
 
 def pin_offsets(cell: Cell) -> dict[str, tuple[float, float]]:
-    """Centre of each pin from the cell's lower left corner, in um, as the LEF draws it."""
+    """Centre of each pin from the cell's lower left corner, in um, as its LEF draws it."""
+    if cell.offsets is not None:
+        return dict(cell.offsets)
     names = list(cell.pins)
     if cell.macro:
         tracks = math.floor((cell.height_um - 2 * _TRACK_UM) / _TRACK_UM)

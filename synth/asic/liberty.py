@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from .cells import Cell, Library, Pin
-from .fakeram import SCALARS
+from .fakeram import scalar
 
 # Slews of the 30 to 70 % kind: a constant part, and a share of the delay that the load adds.
 SLEW_PS = 7.0
@@ -95,7 +95,7 @@ def _cell(cell: Cell) -> list[str]:
     done = set()
     for name, pin in cell.pins.items():
         group, kind = name, "pin"
-        if cell.macro and name not in SCALARS:
+        if cell.macro and not scalar(name):
             group, kind = name.split("[")[0], "bus"
         if group in done:
             continue

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from golden.files import whole_file
 from golden.spec import SpecError
@@ -22,7 +23,8 @@ class Instance:
 
     Members
     -------
-    name : a plain identifier, the same in Verilog and DEF: path and name joined by ``__``
+    name : a plain identifier, the same in Verilog and DEF: path and name joined by ``__``;
+        ``top`` stands for an empty path
     cell : its name in the library
     pins : net of each pin that has one, by the pin's name; a bit of a bus is ``name[index]``
     hier : path of the block it comes from, ``()`` for the top
@@ -48,6 +50,19 @@ class Port:
     nets: tuple[int, ...]
 
 
+class Origin(NamedTuple):
+    """A bit of a signal in the RTL.
+
+    Members
+    -------
+    path : blocks and the signal's own name
+    bit : its place; None if the signal has one bit alone
+    """
+
+    path: tuple[str, ...]
+    bit: int | None
+
+
 @dataclass(frozen=True)
 class Netlist:
     """Instances joined by nets of one bit.
@@ -58,12 +73,14 @@ class Netlist:
     ports : by name
     instances : in a fixed order
     nets : name of each net; nets are numbers from 0. A net at a port is named as the port's bit
+    origins : signal in the RTL that a flip-flop or macro drives, by net, where it has one
     """
 
     name: str
     ports: dict[str, Port]
     instances: list[Instance] = field(repr=False)
     nets: dict[int, str] = field(repr=False)
+    origins: dict[int, "Origin"] = field(default_factory=dict, repr=False)
 
     @cached_property
     def port_bits(self) -> dict[str, tuple[str, int]]:
@@ -87,6 +104,7 @@ class Netlist:
             "instances": [
                 [one.name, one.cell, "/".join(one.hier), one.pins] for one in self.instances
             ],
+            "origins": [["/".join(path), bit, net] for net, (path, bit) in self.origins.items()],
         }
         with whole_file(path) as partial:
             partial.write_text(json.dumps(tree, separators=(",", ":")))
@@ -111,12 +129,13 @@ class Netlist:
                 for name, cell, hier, pins in tree["instances"]
             ],
             dict(enumerate(tree["nets"])),
+            {net: Origin(tuple(path.split("/")), bit) for path, bit, net in tree["origins"]},
         )
 
 
 def identifier(path: tuple[str, ...]) -> str:
-    """Join a path to a name that needs no escape in Verilog or DEF."""
-    return "__".join(_UNSAFE.sub("_", part) for part in path)
+    """Join a path to a name that needs no escape in Verilog or DEF and is no keyword."""
+    return "__".join(_UNSAFE.sub("_", part) for part in (path if path[1:] else ("top", *path)))
 
 
 def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
@@ -152,7 +171,8 @@ def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
             nets[numbers[bit]] = name if single else f"{name}[{index}]"
         used.add(name)
         ports[name] = Port(port["direction"], tuple(numbers[bit] for bit in port["bits"]))
-    public = _public_names(module, numbers)
+    origins = _origins(module)
+    public = {bit: _name(origin) for bit, origin in origins.items()}
     public |= {bit: _UNSAFE.sub("_", nets[number].rstrip("]")) for bit, number in numbers.items()}
     loaded = _loaded(module)
     gates: Counter[tuple[str, ...]] = Counter()
@@ -192,11 +212,19 @@ def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
     undriven = {bit for *_, pins, _ in instances for bit in pins.values() if bit not in numbers}
     if undriven:
         raise SpecError(f"{top} has {len(undriven)} nets that nothing drives")
+    driven = {
+        bit
+        for _, kind, pins, _ in instances
+        if library[kind].sequential
+        for pin, bit in pins.items()
+        if library[kind].pins[pin].direction == "output"
+    }
+    kept = {numbers[bit]: origins[bit] for bit in sorted(driven) if bit in origins}
     made = [
         Instance(name, kind, {pin: numbers[bit] for pin, bit in pins.items()}, hier)
         for name, kind, pins, hier in instances
     ]
-    return Netlist(top, ports, made, nets)
+    return Netlist(top, ports, made, nets, kept)
 
 
 def verilog(netlist: Netlist, library: Library) -> str:
@@ -249,22 +277,27 @@ def _place(raw: str, attributes: dict) -> tuple[tuple[str, ...], str | None]:
     return (), None if raw.startswith("$") else raw
 
 
-def _public_names(module: dict, taken: dict[int, int]) -> dict[int, str]:
-    """Name of each bit that has one in the source: the shortest, then the first."""
-    best: dict[int, tuple[int, str]] = {}
+def _origins(module: dict) -> dict[int, Origin]:
+    """Signal of each bit that has one in the source: that of the shortest name, then the first."""
+    best: dict[int, tuple[tuple[int, str], Origin]] = {}
     for name, net in module["netnames"].items():
         if net["hide_name"]:
             continue
         path = tuple(net["attributes"].get("hdlname", name).split(" "))
-        plain = identifier(path)
         for index, bit in enumerate(net["bits"]):
-            if isinstance(bit, str) or bit in taken:
+            if isinstance(bit, str):
                 continue
-            text = plain if len(net["bits"]) == 1 else f"{plain}_{index}"
+            origin = Origin(path, index if len(net["bits"]) > 1 else None)
+            text = _name(origin)
             key = (len(text), text)
-            if bit not in best or key < best[bit]:
-                best[bit] = key
-    return {bit: text for bit, (_, text) in best.items()}
+            if bit not in best or key < best[bit][0]:
+                best[bit] = (key, origin)
+    return {bit: origin for bit, (_, origin) in best.items()}
+
+
+def _name(origin: Origin) -> str:
+    plain = identifier(origin.path)
+    return plain if origin.bit is None else f"{plain}_{origin.bit}"
 
 
 def _unused(name: str, used: set[str]) -> str:

@@ -5,6 +5,7 @@ import json
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,10 +20,12 @@ from golden.spec import Preset
 from hw.build import TOP, make_accelerator
 from synth.yosys import run_yosys
 
-from .cells import Library, standard_cells
-from .fakeram import macro
+from .buffers import buffer_fanout
+from .cells import Library
+from .fakeram import with_macros
 from .lef import bond_lef, cells_lef, tech_lef
 from .liberty import write_liberty
+from .libraries import load_library, tie_cells
 from .memories import MacroPlatform
 from .netlist import Netlist, from_yosys, verilog
 
@@ -31,7 +34,7 @@ _MACRO = re.compile(r"\\(fakeram45_\w+)")
 # Structure, mapping, then buffers for fan-out and sizes for load.
 _ABC = (
     "+strash;&get,-n;&fraig,-x;&put;scorr;dc2;strash;&get,-n;&dch,-f;&nf;&put;"
-    "buffer,-c,-N,24;topo;stime,-p;upsize;dnsize;stime,-p"
+    "buffer,-c,-N,{fanout};topo;stime,-p;upsize;dnsize;stime,-p"
 )
 
 
@@ -41,12 +44,17 @@ class Options:
 
     Parameters
     ----------
+    liberty, lefs : the user's library, see :func:`synth.asic.libraries.load_library`
     flop_bits, bank_rows, bank_bits : see :class:`synth.asic.memories.MacroPlatform`
+    fanout : loads of a net, above which it gets buffers
     """
 
+    liberty: Path | None = None
+    lefs: tuple[Path, ...] = ()
     flop_bits: int = 256
     bank_rows: int = 512
     bank_bits: int = 256
+    fanout: int = 24
 
 
 def asic_dir(preset: Preset) -> Path:
@@ -54,8 +62,18 @@ def asic_dir(preset: Preset) -> Path:
     return build_dir(preset.name) / "asic"
 
 
+def liberty_files(directory: Path) -> list[Path]:
+    """Liberty files of a product directory: cells, then macros."""
+    return [directory / "cells.lib", directory / "macros.lib"]
+
+
+def lef_files(directory: Path) -> list[Path]:
+    """LEF files of a product directory in the order to read them, without bonds."""
+    return [*sorted(directory.glob("cells*.lef")), directory / "macros.lef"]
+
+
 def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options = Options()) -> Path:
-    """Write netlist, Liberty, LEF and report of a preset.
+    """Write netlist, library and report of a preset.
 
     Each block is mapped on its own and the hierarchy is dissolved afterwards, so every instance
     knows its block.
@@ -63,52 +81,72 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
     Returns
     -------
     Path
-        The directory with ``netlist.v``, ``netlist.json``, ``cells.lib``, ``tech.lef``,
-        ``cells.lef``, ``bond.lef`` and ``report.json``.
+        The directory, with ``netlist.v``, ``netlist.json`` (:class:`synth.asic.netlist.Netlist`),
+        ``library.json`` (:class:`synth.asic.cells.Library`), the files of :func:`liberty_files` and
+        :func:`lef_files`, ``bond.lef`` and ``report.json``.
 
     Raises
     ------
     SpecError
-        If widths come from a checkpoint and there is none, or Yosys fails.
+        If widths come from a checkpoint and there is none, the user's library cannot be used, or
+        Yosys fails.
     """
     started = perf_counter()
+    plain = load_library(options.liberty, options.lefs)
     accelerator = make_accelerator(preset, built_widths(preset, checkpoint))
-    platform = MacroPlatform(**asdict(options))
+    platform = MacroPlatform(options.flop_bits, options.bank_rows, options.bank_bits)
     text = rtlil.convert(accelerator, name=TOP, emit_src=False, platform=platform)
-    library = standard_cells()
-    macros = {name: macro(name) for name in sorted(set(_MACRO.findall(text)))}
-    whole = library.with_cells(macros)
+    macros = sorted(set(_MACRO.findall(text)))
+    library = with_macros(plain, macros)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "rtl.il").write_text(text)
-        (folder / "gates.lib").write_text(write_liberty(library))
-        (folder / "cells.lib").write_text(write_liberty(whole))
+        (folder / "macros.lib").write_text(write_liberty(library, macros))
+        gates = (options.liberty or _embedded(folder, plain)).resolve()
         log = build_dir(preset.name) / "asic.log"
-        run_yosys(_script(folder), log, f"synthesis of {preset.name}")
-        netlist = from_yosys(json.loads((folder / "mapped.json").read_text()), TOP, whole)
+        commands = _script(folder, gates, library, options.fanout)
+        run_yosys(commands, log, f"synthesis of {preset.name}")
+        mapped = from_yosys(json.loads((folder / "mapped.json").read_text()), TOP, library)
+    netlist = buffer_fanout(mapped, library, options.fanout)
     directory = asic_dir(preset)
-    seconds = perf_counter() - started
+    report = describe(netlist, library)
+    report["library"] = library.name
+    report["options"] = {name: _plain(value) for name, value in asdict(options).items()}
+    report["yosys"] = importlib.metadata.version("pyosys")
+    report["seconds"] = perf_counter() - started
     with whole_directory(directory) as made:
-        write_products(netlist, whole, made)
-        report = describe(netlist, whole) | {"options": asdict(options), "seconds": seconds}
-        report["yosys"] = importlib.metadata.version("pyosys")
+        write_products(netlist, plain, library, options, made)
         (made / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     write_metrics(
         preset.name,
-        {"asic.area_um2": report["area_um2"]["total"], "asic.synthesis_seconds": seconds},
+        {
+            "asic.area_um2": report["area_um2"]["total"],
+            "asic.synthesis_seconds": report["seconds"],
+        },
     )
     return directory
 
 
-def write_products(netlist: Netlist, library: Library, folder: Path) -> None:
-    """Write a netlist and the cells it uses."""
-    used = sorted(netlist.cells())
+def write_products(
+    netlist: Netlist, plain: Library, library: Library, options: Options, folder: Path
+) -> None:
+    """Write a netlist and its library; the user's own files are copied."""
+    used = netlist.cells()
+    macros = sorted(name for name in used if library[name].macro)
     netlist.save(folder / "netlist.json")
+    library.save(folder / "library.json")
     (folder / "netlist.v").write_text(verilog(netlist, library))
-    (folder / "cells.lib").write_text(write_liberty(library))
-    (folder / "tech.lef").write_text(tech_lef(library))
-    (folder / "cells.lef").write_text(cells_lef(library, used))
+    (folder / "macros.lib").write_text(write_liberty(library, macros))
+    (folder / "macros.lef").write_text(cells_lef(library, macros))
     (folder / "bond.lef").write_text(bond_lef())
+    if options.liberty is None:
+        (folder / "cells.lib").write_text(write_liberty(plain))
+        (folder / "cells0.lef").write_text(tech_lef(library))
+        (folder / "cells1.lef").write_text(cells_lef(library, plain.cells))
+        return
+    (folder / "cells.lib").write_bytes(options.liberty.read_bytes())
+    for index, path in enumerate(options.lefs):
+        (folder / f"cells{index}.lef").write_bytes(path.read_bytes())
 
 
 def describe(netlist: Netlist, library: Library) -> dict:
@@ -119,7 +157,7 @@ def describe(netlist: Netlist, library: Library) -> dict:
         cell = library[instance.cell]
         kind = "macros" if cell.macro else "flip_flops" if cell.sequential else "gates"
         kinds[kind] += cell.area_um2
-        blocks[instance.hier[0] if instance.hier else "top"] += cell.area_um2
+        blocks["/".join(instance.hier[:2]) or "top"] += cell.area_um2
     area = {name: round(value, 3) for name, value in sorted(kinds.items())}
     return {
         "instances": len(netlist.instances),
@@ -130,10 +168,27 @@ def describe(netlist: Netlist, library: Library) -> dict:
     }
 
 
-def _script(folder: Path) -> list[str]:
-    gates = folder / "gates.lib"
+def _plain(value: object) -> object:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [str(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _embedded(folder: Path, library: Library) -> Path:
+    path = folder / "cells.lib"
+    path.write_text(write_liberty(library))
+    return path
+
+
+def _script(folder: Path, gates: Path, library: Library, fanout: int) -> list[str]:
+    """Commands from RTL to the flat mapped netlist ``mapped.json``."""
+    high, low = (" ".join(tie_cells(library)[value]) for value in "10")
+    ties = [name for name, _ in tie_cells(library).values()]
+    (folder / "ties.lib").write_text(write_liberty(library, ties))
     return [
-        f"read_liberty -lib -ignore_miss_func {folder / 'cells.lib'}",
+        f"read_liberty -lib -ignore_miss_func {gates}",
+        f"read_liberty -lib -overwrite {folder / 'ties.lib'}",
+        f"read_liberty -lib {folder / 'macros.lib'}",
         f"read_rtlil {folder / 'rtl.il'}",
         f"hierarchy -check -top {TOP}",
         "proc",
@@ -149,10 +204,9 @@ def _script(folder: Path) -> list[str]:
         "opt -fast -full",
         "memory_map",
         "opt -undriven -fine",
+        "opt_hier",
         "techmap",
         "opt -fast",
-        "opt_hier",
-        "opt",
         # The reset of the accelerator sets every flip-flop that needs it.
         "setattr -unset init w:*",
         "dfflegalize -cell $_DFF_P_ x",
@@ -161,10 +215,10 @@ def _script(folder: Path) -> list[str]:
         "opt_expr",
         "opt_merge",
         "opt_clean",
-        f"abc -liberty {gates} -script {_ABC}",
+        f"abc -liberty {gates} -script {_ABC.format(fanout=fanout)}",
         f"dfflibmap -liberty {gates}",
         "opt_clean",
-        "hilomap -singleton -hicell LOGIC1_X1 Z -locell LOGIC0_X1 Z",
+        f"hilomap -singleton -hicell {high} -locell {low}",
         "flatten -scopename",
         "opt_clean -purge",
         "check -mapped -assert",

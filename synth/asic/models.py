@@ -1,0 +1,64 @@
+"""Verilog that says what each cell does, for simulation and equivalence."""
+
+from collections.abc import Iterable
+
+from .cells import Cell, Library
+from .fakeram import macro_ports, macro_shape, scalar
+
+
+def models(library: Library, names: Iterable[str], *, black_boxes: bool = False) -> str:
+    """Write one module for each cell named.
+
+    Parameters
+    ----------
+    black_boxes : give macros no contents, as a proof needs them
+    """
+    return "\n".join(
+        _macro(library[name], black_boxes) if library[name].macro else _cell(library[name])
+        for name in sorted(names)
+    )
+
+
+def _cell(cell: Cell) -> str:
+    ports = ", ".join(f"{pin.direction} {name}" for name, pin in cell.pins.items())
+    lines = [f"module {cell.name} ({ports});"]
+    if cell.sequential:
+        clock = next(name for name, pin in cell.pins.items() if pin.is_clock)
+        lines += ["  reg IQ;", f"  always @(posedge {clock}) IQ <= {cell.next_state};"]
+        lines.append("  wire IQN = ~IQ;")
+    for name, pin in cell.pins.items():
+        if pin.direction == "output":
+            constants = {"0": "1'b0", "1": "1'b1"}
+            lines.append(f"  assign {name} = {constants.get(pin.function, pin.function)};")
+    return "\n".join([*lines, "endmodule", ""])
+
+
+def _macro(cell: Cell, black_box: bool) -> str:
+    depth, width, two_ports = macro_shape(cell.name)
+    ports = []
+    for name, (direction, bits) in macro_ports(depth, width, two_ports=two_ports).items():
+        register = " reg" if direction == "output" and not black_box else ""
+        vector = "" if scalar(name) else f" [{bits - 1}:0]"
+        ports.append(f"  {direction}{register}{vector} {name}")
+    lines = [f"module {cell.name} (", ",\n".join(ports), ");"]
+    if black_box:
+        return "\n".join(["(* blackbox *)", *lines, "endmodule", ""])
+    if two_ports:
+        reads, read_row = "r_ce_in", "r_addr_in"
+        writes, write_row = "w_ce_in", "w_addr_in"
+    else:
+        reads, read_row = "ce_in && !we_in", "addr_in"
+        writes, write_row = "ce_in && we_in", "addr_in"
+    return "\n".join(
+        [
+            *lines,
+            f"  reg [{width - 1}:0] rows [0:{depth - 1}];",
+            "  always @(posedge clk) begin",
+            f"    if ({reads}) rd_out <= rows[{read_row}];",
+            f"    if ({writes})",
+            f"      rows[{write_row}] <= (rows[{write_row}] & ~w_mask_in) | (wd_in & w_mask_in);",
+            "  end",
+            "endmodule",
+            "",
+        ]
+    )

@@ -1,0 +1,98 @@
+"""Power of a netlist from how often its nets switch, with the wires' share."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from .cells import Library
+from .netlist import Netlist
+from .timing import default_wires
+from .wires import Wires
+
+
+@dataclass(frozen=True)
+class Activity:
+    """How often things happen, for each cycle of the clock.
+
+    Members
+    -------
+    toggles : transitions of each net; a net without a figure does not switch
+    accesses : reads and writes of each macro instance
+    """
+
+    toggles: Mapping[int, float]
+    accesses: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Power:
+    """mW by cause.
+
+    Members
+    -------
+    wires : loading of wires, bonds and repeaters of signals
+    pins : loading of the inputs that signals reach
+    cells : within gates and flip-flops when their outputs switch
+    clock : the clock's wire, its pins, and flip-flops at its edges
+    memories : accesses of macros
+    leakage : of everything
+    """
+
+    wires: float
+    pins: float
+    cells: float
+    clock: float
+    memories: float
+    leakage: float
+
+    @property
+    def total(self) -> float:
+        """Sum of all causes."""
+        return sum(asdict(self).values())
+
+
+def estimate(
+    netlist: Netlist,
+    library: Library,
+    activity: Activity,
+    period_ps: float,
+    lengths: Mapping[int, float] | None = None,
+    *,
+    bonds: Mapping[int, int] | None = None,
+    wires: Wires | None = None,
+    clock_um: float = 0.0,
+) -> Power:
+    """Add up the energy of a cycle and divide by the period.
+
+    Parameters
+    ----------
+    activity : of nets and macros
+    period_ps : of the clock
+    lengths, bonds : um of wire and crossings of each net; the clock's are not read
+    clock_um : wire of the whole clock tree
+    wires : by default those of :func:`synth.asic.timing.default_wires`
+    """
+    wires = wires or default_wires(library)
+    lengths, bonds = lengths or {}, bonds or {}
+    half = library.voltage**2 / 2
+    found = dict.fromkeys(("wires", "pins", "cells", "clock", "memories"), 0.0)
+    leakage = 0.0
+    for one in netlist.instances:
+        cell = library[one.cell]
+        leakage += cell.leakage_nw
+        if cell.macro:
+            found["memories"] += activity.accesses.get(one.name, 0.0) * cell.energy_fj
+        for pin, net in one.pins.items():
+            known = cell.pins[pin]
+            toggles = activity.toggles.get(net, 0.0)
+            if known.is_clock:
+                found["clock"] += 2 * half * known.cap_ff + cell.clock_energy_fj
+            elif known.direction == "input":
+                found["pins"] += toggles * half * known.cap_ff
+            else:
+                wire = wires.energy_fj(lengths.get(net, 0.0), library.voltage, bonds.get(net, 0))
+                found["wires"] += toggles * wire
+                if not cell.macro:
+                    found["cells"] += toggles * cell.energy_fj
+    found["clock"] += 2 * wires.energy_fj(clock_um, library.voltage)
+    per_cycle = {name: energy / period_ps for name, energy in found.items()}
+    return Power(**per_cycle, leakage=leakage * 1e-6)

@@ -1,0 +1,236 @@
+"""Static timing of a netlist with one delay a cell: what stacks are compared by.
+
+A cell's delay is a constant and a slope over its load; slews are not followed. The clock is ideal.
+For sign-off there is :mod:`synth.asic.opensta`.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from golden.spec import SpecError
+
+from .buffers import is_buffer
+from .cells import Library
+from .netlist import Netlist
+from .wires import Wires
+
+
+@dataclass(frozen=True)
+class MemoryPath:
+    """What it takes to use a macro.
+
+    Members
+    -------
+    to_ps : from a clock edge through registers, logic and wires to the macro's inputs, with setup
+    from_ps : from the clock edge of a read through the macro, wires and logic to a register, with
+        the register's setup
+    access_ps : the part of it within the macro, without load
+    """
+
+    to_ps: float
+    from_ps: float
+    access_ps: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Result of :func:`analyse`.
+
+    Members
+    -------
+    period_ps : the shortest clock period that works
+    path : instances on the longest path, first to last
+    memories : by macro instance
+    slack_of : of each net, how much later it could be at ``period_ps``; the longest path has 0
+    """
+
+    period_ps: float
+    path: tuple[str, ...]
+    memories: dict[str, MemoryPath]
+    slack_of: dict[int, float]
+
+
+def default_wires(library: Library) -> Wires:
+    """Wires with the library's strongest buffer as repeater."""
+    buffers = [cell for cell in library.cells.values() if is_buffer(cell)]
+    if not buffers:
+        raise SpecError(f"library {library.name} has no buffer: one input, one output equal to it")
+    return Wires(min(buffers, key=lambda cell: cell.ps_per_ff))
+
+
+def analyse(
+    netlist: Netlist,
+    library: Library,
+    lengths: Mapping[int, float] | None = None,
+    *,
+    bonds: Mapping[int, int] | None = None,
+    wires: Wires | None = None,
+) -> Timing:
+    """Find the longest path and the macros' paths.
+
+    Parameters
+    ----------
+    lengths : um of wire of each net; a net without one has no wire
+    bonds : crossings between tiers of each net
+    wires : by default :func:`default_wires`
+
+    Raises
+    ------
+    SpecError
+        If gates form a loop.
+    """
+    graph = _Graph(netlist, library, lengths or {}, bonds or {}, wires or default_wires(library))
+    order = graph.order
+    arrival, before = graph.forward(order)
+    tail = graph.backward(order)
+    through = {net: arrival[net] + tail[net] for net in arrival if net in tail}
+    worst = max(through, key=through.get)
+    period = through[worst]
+    return Timing(
+        period_ps=period,
+        path=graph.trace(worst, before),
+        memories=graph.memories(arrival, tail),
+        slack_of={net: period - total for net, total in through.items()},
+    )
+
+
+class _Graph:
+    """Nets joined by cells, with their delays."""
+
+    def __init__(self, netlist, library, lengths, bonds, wires) -> None:
+        self.netlist, self.library = netlist, library
+        self.cell = [library[one.cell] for one in netlist.instances]
+        self.driver: dict[int, int] = {}
+        self.sinks: dict[int, list[int]] = defaultdict(list)
+        pins_ff: dict[int, float] = defaultdict(float)
+        self.ignored = set()
+        for index, one in enumerate(netlist.instances):
+            known = self.cell[index].pins
+            for pin, net in one.pins.items():
+                if known[pin].direction == "output":
+                    self.driver[net] = index
+                    if known[pin].function in ("0", "1"):
+                        self.ignored.add(net)
+                    continue
+                pins_ff[net] += known[pin].cap_ff
+                if known[pin].is_clock:
+                    self.ignored.add(net)
+                else:
+                    self.sinks[net].append(index)
+        nets = netlist.nets
+        length = [lengths.get(net, 0.0) for net in range(len(nets))]
+        bond = [bonds.get(net, 0) for net in range(len(nets))]
+        self.load = [pins_ff[net] + wires.driven_ff(length[net], bond[net]) for net in nets]
+        self.wire = [wires.delay_ps(length[net], pins_ff[net], bond[net]) for net in nets]
+
+    def gate_ps(self, net: int) -> float:
+        """Delay of the cell that drives a net."""
+        cell = self.cell[self.driver[net]]
+        return cell.delay_ps + cell.ps_per_ff * self.load[net]
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Nets, each after those it depends on through gates."""
+        waiting: dict[int, int] = {}
+        starts = [net for way, net in self.netlist.port_bits.values() if way == "input"]
+        for index, one in enumerate(self.netlist.instances):
+            cell = self.cell[index]
+            inputs = [
+                net
+                for pin, net in one.pins.items()
+                if cell.pins[pin].direction == "input" and net not in self.ignored
+            ]
+            if cell.sequential or not inputs:
+                starts += self.outputs(index)
+            else:
+                waiting[index] = len(inputs)
+        order = [net for net in starts if net not in self.ignored]
+        for net in order:
+            for index in self.sinks[net]:
+                if index in waiting:
+                    waiting[index] -= 1
+                    if not waiting[index]:
+                        del waiting[index]
+                        order += self.outputs(index)
+        if waiting:
+            name = self.netlist.instances[next(iter(waiting))].name
+            raise SpecError(f"{len(waiting)} gates form a loop or hang on one, {name} among them")
+        return order
+
+    def outputs(self, index: int) -> list[int]:
+        """Nets that an instance drives."""
+        cell = self.cell[index]
+        pins = self.netlist.instances[index].pins
+        return [net for pin, net in pins.items() if cell.pins[pin].direction == "output"]
+
+    def forward(self, order: list[int]) -> tuple[dict[int, float], dict[int, int]]:
+        """Latest time of each net at its driver, and the net before it on that path."""
+        latest: dict[int, float] = {}
+        reached: dict[int, tuple[float, int]] = {}
+        before: dict[int, int] = {}
+        for net in order:
+            index = self.driver.get(net)
+            if index is None:
+                latest[net] = 0.0
+            else:
+                at, source = 0.0, None
+                if not self.cell[index].sequential:
+                    at, source = reached.get(index, (0.0, None))
+                latest[net] = at + self.gate_ps(net)
+                if source is not None:
+                    before[net] = source
+            there = latest[net] + self.wire[net]
+            for sink in self.sinks[net]:
+                if sink not in reached or there > reached[sink][0]:
+                    reached[sink] = (there, net)
+        return latest, before
+
+    def backward(self, order: list[int]) -> dict[int, float]:
+        """Longest time from each net's driver to a register or port, with setup."""
+        tail: dict[int, float] = {}
+        behind: dict[int, float] = {}
+        at_ports = {net for way, net in self.netlist.port_bits.values() if way == "output"}
+        for net in reversed(order):
+            longest = 0.0 if net in at_ports else None
+            for sink in self.sinks[net]:
+                cell = self.cell[sink]
+                rest = cell.setup_ps if cell.sequential else behind.get(sink)
+                if rest is not None and (longest is None or rest > longest):
+                    longest = rest
+            if longest is None:
+                continue
+            tail[net] = longest + self.wire[net]
+            index = self.driver.get(net)
+            if index is not None and not self.cell[index].sequential:
+                through = self.gate_ps(net) + tail[net]
+                behind[index] = max(behind.get(index, 0.0), through)
+        return tail
+
+    def trace(self, net: int, before: dict[int, int]) -> tuple[str, ...]:
+        """Instances before a net, and the one that drives it, on its longest path."""
+        names = []
+        while net is not None:
+            if net in self.driver:
+                names.append(self.netlist.instances[self.driver[net]].name)
+            net = before.get(net)
+        return tuple(reversed(names))
+
+    def memories(self, arrival, tail) -> dict[str, MemoryPath]:
+        """Paths to and from each macro."""
+        found = {}
+        for index, one in enumerate(self.netlist.instances):
+            cell = self.cell[index]
+            if not cell.macro:
+                continue
+            to = [
+                arrival[net] + self.wire[net] + cell.setup_ps
+                for pin, net in one.pins.items()
+                if cell.pins[pin].direction == "input" and net in arrival
+            ]
+            back = [arrival[net] + tail[net] for net in self.outputs(index) if net in tail]
+            found[one.name] = MemoryPath(
+                max(to, default=0.0), max(back, default=0.0), cell.delay_ps
+            )
+        return found

@@ -1,0 +1,67 @@
+"""Delay, load and energy of wires whose length alone is known.
+
+Resistance and capacitance are those that OpenROAD-flow-scripts uses for signals on this library
+(metal3). A wire longer than the best distance of repeaters has repeaters, so its delay grows with
+its length and not with the square of it.
+"""
+
+import math
+from dataclasses import dataclass
+
+from .cells import Cell
+
+
+@dataclass(frozen=True)
+class Wires:
+    """How wires behave.
+
+    Members
+    -------
+    ff_per_um, kohm_per_um : of a signal wire
+    repeater : buffer that a long wire has at every ``span_um``
+    bond_ff, bond_kohm : of one crossing between tiers: a pad of 0.8 um, 3 ohm
+    """
+
+    repeater: Cell
+    ff_per_um: float = 0.105
+    kohm_per_um: float = 0.0036
+    bond_ff: float = 1.0
+    bond_kohm: float = 0.003
+
+    @property
+    def repeater_ff(self) -> float:
+        """Load of a repeater's input."""
+        return sum(pin.cap_ff for pin in self.repeater.pins.values())
+
+    @property
+    def span_um(self) -> float:
+        """Distance of repeaters that makes a long wire fastest."""
+        stage = self.repeater.delay_ps + self.repeater.ps_per_ff * self.repeater_ff
+        return math.sqrt(2 * stage / (self.kohm_per_um * self.ff_per_um))
+
+    def driven_ff(self, length_um: float, bonds: int = 0) -> float:
+        """Load of a wire on its driver: all of it, or up to the first repeater."""
+        return self.ff_per_um * min(length_um, self.span_um) + self.bond_ff * bonds
+
+    def delay_ps(self, length_um: float, pins_ff: float, bonds: int = 0) -> float:
+        """Delay from one end of a wire to the other, loaded by the pins at its end."""
+        kohm = self.kohm_per_um * min(length_um, self.span_um) + self.bond_kohm * bonds
+        first = kohm * (self.driven_ff(length_um, bonds) / 2 + pins_ff)
+        beyond = length_um - self.span_um
+        return first if beyond <= 0 else first + beyond * self._ps_per_um
+
+    @property
+    def _ps_per_um(self) -> float:
+        span = self.span_um
+        stage = self.repeater.delay_ps + self.repeater.ps_per_ff * self.repeater_ff
+        return (
+            stage / span
+            + self.repeater.ps_per_ff * self.ff_per_um
+            + self.kohm_per_um * (self.repeater_ff + self.ff_per_um * span / 2)
+        )
+
+    def energy_fj(self, length_um: float, voltage: float, bonds: int = 0) -> float:
+        """Energy of one transition of a wire, with its repeaters."""
+        repeaters = int(length_um / self.span_um)
+        farads = self.ff_per_um * length_um + self.bond_ff * bonds + repeaters * self.repeater_ff
+        return farads * voltage**2 / 2 + repeaters * self.repeater.energy_fj

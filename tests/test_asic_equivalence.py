@@ -1,0 +1,67 @@
+"""The proof that tiers are the flat netlist, on a toy: it holds, and it can fail."""
+
+import pytest
+from toy_netlist import MACRO, toy_library, toy_netlist
+
+from golden.spec import SpecError
+from synth.asic.netlist import verilog
+from synth.equiv.prove import prove
+
+BOTTOM = """module bottom (i, clk, a__q);
+  input i, clk;
+  output a__q;
+  wire a__d;
+  NAND2_X1 a__g0 (.A1(i), .A2(a__q), .ZN(a__d));
+  DFF_X1 a__q__reg (.D(a__d), .CK(clk), .Q(a__q));
+endmodule
+"""
+UPPER = f"""module upper (i, clk, a__q, o);
+  input i, clk, a__q;
+  output [1:0] o;
+  wire b__zero, b__one;
+  LOGIC0_X1 b__g0 (.Z(b__zero));
+  LOGIC1_X1 b__g1 (.Z(b__one));
+  {MACRO} b__memory (.clk(clk), .r_ce_in(i), .w_ce_in(b__one), .r_addr_in({{a__q, i}}),
+    .w_addr_in({{b__zero, a__q}}), .w_mask_in({{b__one, b__one}}), .wd_in({{i, a__q}}), .rd_out(o));
+endmodule
+"""
+TOP = """module toy (clk, i, o);
+  input clk, i;
+  output [1:0] o;
+  wire a__q;
+  bottom tier0 (.i(i), .clk(clk), .a__q(a__q));
+  upper tier1 (.i(i), .clk(clk), .a__q(a__q), .o(o));
+endmodule
+"""
+
+
+def check(folder, bottom: str = BOTTOM, upper: str = UPPER, top: str = TOP):
+    netlist, library = toy_netlist(), toy_library()
+    flat = folder / "flat.v"
+    flat.write_text(verilog(netlist, library))
+    paths = []
+    for name, text in (("bottom", bottom), ("upper", upper), ("top", top)):
+        paths.append(folder / f"{name}.v")
+        paths[-1].write_text(text)
+    return prove(netlist, library, flat, paths, folder / "yosys.log")
+
+
+def test_tiers_are_the_flat_netlist(tmp_path):
+    proof = check(tmp_path)
+    assert (proof.flip_flops, proof.macros) == (1, 1)
+    assert proof.points > 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bottom": BOTTOM.replace("NAND2", "AND2")}, "signals are not proven equal, a__"),
+        ({"upper": UPPER.replace("{i, a__q}", "{a__q, i}")}, "signals are not proven equal"),
+        ({"upper": UPPER.replace("r_ce_in(i)", "r_ce_in(a__q)")}, "signals are not proven equal"),
+        ({"bottom": BOTTOM.replace("q__reg", "r__reg")}, "flip-flop or macro a__q__reg is in one"),
+        ({"upper": UPPER.replace("b__memory", "m")}, "flip-flop or macro b__memory is in one"),
+    ],
+)
+def test_a_wrong_tier_is_found(tmp_path, change, message):
+    with pytest.raises(SpecError, match=message):
+        check(tmp_path, **change)
