@@ -1,4 +1,5 @@
-"""Commands: ``python -m sim list``, ``block NAME``, ``run --preset P`` and ``uart --preset P``."""
+"""Commands: ``python -m sim list``, ``block NAME``, ``run --preset P``, ``gates FILES`` and
+``uart --preset P``."""
 
 import subprocess
 from pathlib import Path
@@ -96,6 +97,27 @@ def compare_tiles(
     typer.echo(report(figures, tiles))
     if figures["tiles.mismatches"]:
         raise _stop(f"{figures['tiles.mismatches']} images differ from the integer model")
+
+
+@app.command("gates")
+@friendly_errors
+def run_gates(
+    files: Annotated[list[Path], typer.Argument(help="Verilog: netlist, top, models of cells.")],
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 3,
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+) -> None:
+    """Classify test images on a netlist of gates, flat or in tiers."""
+    from .gates import simulate_gates
+
+    try:
+        lines = simulate_gates(load_preset(preset), files, images, checkpoint, progress=typer.echo)
+    except verilator.SimulationError as error:
+        raise _stop(str(error)) from None
+    wrong = sum(not line["equal"] for line in lines)
+    typer.echo(f"{len(lines)} images on {files[0]}, {wrong} mismatches")
+    if wrong:
+        raise _stop(f"{wrong} images differ from the integer model")
 
 
 @app.command("uart")

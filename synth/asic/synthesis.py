@@ -27,6 +27,7 @@ from .lef import bond_lef, cells_lef, tech_lef
 from .liberty import write_liberty
 from .libraries import load_library, tie_cells
 from .memories import MacroPlatform
+from .models import models
 from .netlist import Netlist, from_yosys, verilog
 
 _MACRO = re.compile(r"\\(fakeram45_\w+)")
@@ -81,7 +82,7 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
     Returns
     -------
     Path
-        The directory, with ``netlist.v``, ``netlist.json`` (:class:`synth.asic.netlist.Netlist`),
+        The directory, with ``netlist.v``, ``cells.v`` (models of its cells), ``netlist.json`` (:class:`synth.asic.netlist.Netlist`),
         ``library.json`` (:class:`synth.asic.cells.Library`), the files of :func:`liberty_files` and
         :func:`lef_files`, ``bond.lef`` and ``report.json``.
 
@@ -136,6 +137,7 @@ def write_products(
     netlist.save(folder / "netlist.json")
     library.save(folder / "library.json")
     (folder / "netlist.v").write_text(verilog(netlist, library))
+    (folder / "cells.v").write_text(models(library, used))
     (folder / "macros.lib").write_text(write_liberty(library, macros))
     (folder / "macros.lef").write_text(cells_lef(library, macros))
     (folder / "bond.lef").write_text(bond_lef())
