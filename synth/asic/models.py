@@ -1,4 +1,4 @@
-"""Verilog that says what each cell does, for simulation and equivalence."""
+"""Verilog that says what each cell does, for simulation."""
 
 from collections.abc import Iterable
 
@@ -6,17 +6,10 @@ from .cells import Cell, Library
 from .fakeram import macro_ports, macro_shape, scalar
 
 
-def models(library: Library, names: Iterable[str], *, black_boxes: bool = False) -> str:
-    """Write one module for each cell named.
-
-    Parameters
-    ----------
-    black_boxes : give macros no contents, as a proof needs them
-    """
-    return "\n".join(
-        _macro(library[name], black_boxes) if library[name].macro else _cell(library[name])
-        for name in sorted(names)
-    )
+def models(library: Library, names: Iterable[str]) -> str:
+    """Write one module for each cell named."""
+    cells = [library[name] for name in sorted(names)]
+    return "\n".join(_macro(cell) if cell.macro else _cell(cell) for cell in cells)
 
 
 def _cell(cell: Cell) -> str:
@@ -33,16 +26,14 @@ def _cell(cell: Cell) -> str:
     return "\n".join([*lines, "endmodule", ""])
 
 
-def _macro(cell: Cell, black_box: bool) -> str:
+def _macro(cell: Cell) -> str:
     depth, width, two_ports = macro_shape(cell.name)
     ports = []
     for name, (direction, bits) in macro_ports(depth, width, two_ports=two_ports).items():
-        register = " reg" if direction == "output" and not black_box else ""
+        register = " reg" if direction == "output" else ""
         vector = "" if scalar(name) else f" [{bits - 1}:0]"
         ports.append(f"  {direction}{register}{vector} {name}")
     lines = [f"module {cell.name} (", ",\n".join(ports), ");"]
-    if black_box:
-        return "\n".join(["(* blackbox *)", *lines, "endmodule", ""])
     if two_ports:
         reads, read_row = "r_ce_in", "r_addr_in"
         writes, write_row = "w_ce_in", "w_addr_in"

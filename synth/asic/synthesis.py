@@ -82,9 +82,9 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
     Returns
     -------
     Path
-        The directory, with ``netlist.v``, ``cells.v`` (models of its cells), ``netlist.json`` (:class:`synth.asic.netlist.Netlist`),
-        ``library.json`` (:class:`synth.asic.cells.Library`), the files of :func:`liberty_files` and
-        :func:`lef_files`, ``bond.lef`` and ``report.json``.
+        The directory, with ``netlist.v``, ``cells.v`` (models of its cells), ``netlist.json``
+        (:class:`synth.asic.netlist.Netlist`), ``library.json`` (:class:`synth.asic.cells.Library`),
+        the files of :func:`liberty_files` and :func:`lef_files`, ``bond.lef``, ``report.json``.
 
     Raises
     ------
