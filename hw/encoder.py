@@ -14,9 +14,8 @@ class Encoder(wiring.Component):
     Overview
     --------
     Work follows spikes: a bundle without a spike is never visited. The lowest non-zero entry of
-    the chunk at hand goes out first. Events of one output group are framed by ``first`` and
-    ``last``; where the group's last chunk has no spike, its ``last`` travels on an event whose
-    gates are 0.
+    the chunk at hand goes out first. ``last`` marks the last event of an output
+    group; where the group's last chunk has no spike, it travels on an event whose gates are 0.
 
     Design
     ------
@@ -76,7 +75,6 @@ class Encoder(wiring.Component):
         ahead, ahead_valid, ahead_mask = Signal(chunk), Signal(), Signal(entries)
         current, found_valid = Signal(chunk), Signal()
         found, pending = Signal(entries), Signal(entries)
-        group_start = Signal(init=1)
         event_ready = Signal()
 
         step = ~found_valid | event_ready
@@ -118,8 +116,6 @@ class Encoder(wiring.Component):
                     event.index.eq(one_hot_index(found)),
                     event.gates.eq(one_hot_mux(found, list(current.bundles))),
                     event.row.eq(current.row),
-                    event.first.eq(group_start),
                     event.last.eq(last),
-                    group_start.eq(last),
                 ]
         return m

@@ -54,15 +54,14 @@ def chunk_layout(entries: int, time_steps: int, row_bits: int) -> data.StructLay
 def event_layout(entries: int, time_steps: int, row_bits: int) -> data.StructLayout:
     """One non-zero bundle: its place in the chunk, its spikes, its weight row.
 
-    ``first`` and ``last`` frame the events of an output group; a group without any non-zero bundle
-    is one event whose ``gates`` are 0.
+    ``last`` marks the last event of an output group; a group without any non-zero bundle is one
+    event whose ``gates`` are 0.
     """
     return data.StructLayout(
         {
             "index": range(entries),
             "gates": unsigned(time_steps),
             "row": unsigned(row_bits),
-            "first": 1,
             "last": 1,
         }
     )
@@ -71,13 +70,15 @@ def event_layout(entries: int, time_steps: int, row_bits: int) -> data.StructLay
 def weighted_event_layout(
     lanes: int, time_steps: int, weight_bits: int, shift_bits: int
 ) -> data.StructLayout:
-    """An event with its row of synaptic weights and the shift that aligns them."""
+    """An event with its row of synaptic weights and the shift that aligns them.
+
+    ``last`` marks the last event of an output group.
+    """
     return data.StructLayout(
         {
             "weights": data.ArrayLayout(signed(weight_bits), lanes),
             "shift": unsigned(shift_bits),
             "gates": unsigned(time_steps),
-            "first": 1,
             "last": 1,
         }
     )

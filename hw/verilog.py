@@ -18,6 +18,9 @@ _ZERO_INIT = re.compile(
     r"  end\n",
     re.MULTILINE,
 )
+# Names that look like a bit of another name: Amaranth's elements of an array. Yosys' abc9 confuses
+# the two, and stops.
+_INDEXED = re.compile(r"\\\S*\[\S*")
 _CELL = re.compile(r"^ +cell (\$\S+) ", re.MULTILINE)
 _ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
 
@@ -55,6 +58,11 @@ def without_collisions(text: str) -> str:
     return text.replace("parameter \\COLLISION_X_MASK 1'0", "parameter \\COLLISION_X_MASK 1'1")
 
 
+def plain_names(text: str) -> str:
+    """RTLIL in which an array's element is ``name.1``, not ``name[1]``."""
+    return _INDEXED.sub(lambda name: name[0].replace("[", ".").replace("]", ""), text)
+
+
 def generate(component: wiring.Component, name: str) -> Generated:
     """Convert a component to Verilog.
 
@@ -69,6 +77,7 @@ def generate(component: wiring.Component, name: str) -> Generated:
         The text, and the cells of the design, as Yosys' ``stat`` counts them.
     """
     text = without_zero_contents(rtlil.convert(component, name=name, emit_src=False))
+    text = plain_names(text)
     attributes = " ".join(f"-remove {attribute}" for attribute in _ATTRIBUTES)
     script = (
         f"read_rtlil <<rtlil\n{text}\nrtlil",

@@ -65,9 +65,7 @@ class WeightFetch(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Build the address stage and the read stage."""
         m = Module()
-        tag = data.StructLayout(
-            {"shift": SHIFT_BITS, "gates": self.time_steps, "first": 1, "last": 1}
-        )
+        tag = data.StructLayout({"shift": SHIFT_BITS, "gates": self.time_steps, "last": 1})
         addressed, addressed_valid = Signal(tag), Signal()
         fetched, fetched_valid = Signal(tag), Signal()
         row = Signal(self.row_bits)
@@ -87,7 +85,6 @@ class WeightFetch(wiring.Component):
                 row.eq(event.row + Mux(self.pixels, 0, event.index)),
                 addressed.shift.eq(Mux(self.pixels, event.index, self.align)),
                 addressed.gates.eq(event.gates),
-                addressed.first.eq(event.first),
                 addressed.last.eq(event.last),
             ]
         with m.If(read):
@@ -97,7 +94,6 @@ class WeightFetch(wiring.Component):
             self.o.payload.weights.eq(self.read_data),
             self.o.payload.shift.eq(fetched.shift),
             self.o.payload.gates.eq(fetched.gates),
-            self.o.payload.first.eq(fetched.first),
             self.o.payload.last.eq(fetched.last),
         ]
         return m

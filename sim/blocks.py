@@ -55,8 +55,8 @@ def _synapses(dut: SynapticArray, rng: random.Random) -> Vectors:
         for index in range(events):
             weights = [rng.randrange(-high, high) for _ in range(dut.lanes)]
             shift, gates = rng.randrange(1 << dut.shift_bits), rng.randrange(1 << dut.time_steps)
-            frame = {"first": index == 0, "last": index == events - 1}
-            sends.append({"weights": weights, "shift": shift, "gates": gates, **frame})
+            event = {"weights": weights, "shift": shift, "gates": gates}
+            sends.append({**event, "last": index == events - 1})
             for lane, step in product(range(dut.lanes), range(dut.time_steps)):
                 sums[lane][step] += (weights[lane] << shift) * (gates >> step & 1)
         expects.append({"sums": sums})
@@ -78,10 +78,9 @@ def _encoder(dut: Encoder, rng: random.Random) -> Vectors:
             events += [(at, gates, row) for at, gates in enumerate(bundles) if gates]
             if last and not any(bundles):
                 events.append((None, 0, row))
-        frames = [{"first": at == 0, "last": at == len(events) - 1} for at in range(len(events))]
         expects += [
-            {"index": at or 0, "gates": gates, "row": row, **frame}
-            for (at, gates, row), frame in zip(events, frames, strict=True)
+            {"index": at or 0, "gates": gates, "row": row, "last": place == len(events) - 1}
+            for place, (at, gates, row) in enumerate(events)
         ]
     return Vectors({"i": sends}, {"o": expects})
 

@@ -25,8 +25,7 @@ def _weights(dut: Top, rng: random.Random) -> Vectors:
     for _ in range(48):
         index = rng.randrange(8 if pixels else fetch.entries)
         row = rng.randrange(len(rows) - fetch.entries)
-        event = {"gates": rng.randrange(1 << fetch.time_steps)}
-        event |= {"first": rng.getrandbits(1), "last": rng.getrandbits(1)}
+        event = {"gates": rng.randrange(1 << fetch.time_steps), "last": rng.getrandbits(1)}
         sends.append({"index": index, "row": row, **event})
         bits, shift = (rows[row], index) if pixels else (rows[row + index], align)
         weights = _signed_words(bits, fetch.weight_bits, fetch.lanes)

@@ -39,16 +39,14 @@ def groups_of_chunks(dut: Encoder, rng: random.Random, groups: int) -> list[dict
 
 def encode(chunks: list[dict]) -> list[dict]:
     """Events of chunks."""
-    events, first = [], 1
+    events = []
     for each in chunks:
         spikes = [(place, bundle) for place, bundle in enumerate(each["bundles"]) if bundle]
         if each["last"] and not spikes:
             spikes = [(0, 0)]
         for number, (index, gates) in enumerate(spikes, 1):
             last = int(each["last"] and number == len(spikes))
-            frame = {"row": each["row"], "first": first, "last": last}
-            events.append({"index": index, "gates": gates, **frame})
-            first = last
+            events.append({"index": index, "gates": gates, "row": each["row"], "last": last})
     return events
 
 

@@ -36,8 +36,7 @@ def fetch_run(dut: Top, rng: random.Random, count: int, *, pixels: int, align: i
     for _ in range(count):
         index = rng.randrange(8 if pixels else block.entries)
         row = rng.randrange((1 << ROW_BITS) - block.entries)
-        frame = {"first": rng.getrandbits(1), "last": rng.getrandbits(1)}
-        frame["gates"] = rng.randrange(1 << block.time_steps)
+        frame = {"gates": rng.randrange(1 << block.time_steps), "last": rng.getrandbits(1)}
         send.append({"index": index, "row": row, **frame})
         bits, shift = (rom.contents[row], index) if pixels else (rom.contents[row + index], align)
         half = 1 << (block.weight_bits - 1)
@@ -85,13 +84,15 @@ def width_of(weight_bits: int) -> int:
     return signed_bits(MOST * low, MOST * (-low - (1 << 7)))
 
 
-def make_array(lanes: int = 4, time_steps: int = 4, weight_bits: int = 8) -> SynapticArray:
+def make_array(
+    lanes: int = 4, time_steps: int = 4, weight_bits: int = 8, shift_bits: int = SHIFT_BITS
+) -> SynapticArray:
     return SynapticArray(
         lanes=lanes,
         time_steps=time_steps,
         weight_bits=weight_bits,
         width=width_of(weight_bits),
-        shift_bits=SHIFT_BITS,
+        shift_bits=shift_bits,
     )
 
 
@@ -101,7 +102,7 @@ def array_run(dut: SynapticArray, groups: list[list[dict]], **more) -> Run:
     for events in groups:
         sums = [[0] * dut.time_steps for _ in range(dut.lanes)]
         for index, event in enumerate(events):
-            send.append({**event, "first": index == 0, "last": index == len(events) - 1})
+            send.append({**event, "last": index == len(events) - 1})
             for lane, step in product(range(dut.lanes), range(dut.time_steps)):
                 if event["gates"] >> step & 1:
                     sums[lane][step] += event["weights"][lane] * 2 ** event["shift"]
@@ -129,6 +130,12 @@ def random_groups(dut: SynapticArray, rng: random.Random, count: int) -> list[li
 def test_sums(time_steps, lanes, weight_bits):
     dut, rng = make_array(lanes, time_steps, weight_bits), random.Random(lanes * time_steps)
     play(dut, [array_run(dut, random_groups(dut, rng, 8))])
+
+
+@pytest.mark.parametrize("shift_bits", [0, 1, 2])
+def test_sums_with_shifts_of_few_bits(shift_bits):
+    dut = make_array(shift_bits=shift_bits)
+    play(dut, [array_run(dut, random_groups(dut, random.Random(shift_bits), 8))])
 
 
 @pytest.mark.parametrize("regime", REGIMES)
