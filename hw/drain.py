@@ -20,17 +20,18 @@ class Drain(wiring.Component):
     ------
     ::
 
-        i --> [group] --> slice mux --> [slice] --> + bias --> [slice + bias] --> o
+        i --> [group] --> slice mux --> [slice] --> + bias --> o
                                                     ^
                    bias_addr ... bias_data ---> [bias]
 
     Bias rows follow the slices of a position; where a pool makes four positions of one, the rows of
     a group repeat four times before the next group's. A row is read when the one before it is
-    taken, and registered with its slice: a block RAM's output is late in the cycle.
+    taken, and registered with its slice: a block RAM's output is late in the cycle. Two
+    gates lie between ``o.ready`` and ``i.ready``, which many flip-flops wait for.
 
     Latency and resources
     ---------------------
-    The first slice leaves 3 cycles after its group arrived; ``lanes / neuron_lanes`` cycles a
+    The first slice leaves 2 cycles after its group arrived; ``lanes / neuron_lanes`` cycles a
     group. ``lanes * time_steps * width`` flip-flops for the group, ``neuron_lanes`` biases and
     ``neuron_lanes * time_steps`` adders of ``biased_width`` bits.
 
@@ -100,16 +101,17 @@ class Drain(wiring.Component):
         bias = Signal(self.neuron_lanes * self.bias_bits)
         group_index = Signal(range(self.max_groups))
 
-        picked_valid, pick, add = Signal(), Signal(), Signal()
+        picked_valid, pick, room = Signal(), Signal(), Signal()
         picked = Signal(sums_layout(self.neuron_lanes, self.time_steps, self.width))
-        last_slice = place == slices - 1
+        last_slice = Signal(init=slices == 1)
         m.d.comb += [
-            add.eq(~self.o.valid | self.o.ready),
-            pick.eq(draining & (~picked_valid | add)),
-            self.i.ready.eq(~draining | (pick & last_slice)),
+            room.eq(~picked_valid | self.o.ready),
+            pick.eq(draining & room),
+            self.i.ready.eq(~draining | (last_slice & room)),
             next_row.eq(row),
             self.bias_addr.eq(next_row),
             self.bias_en.eq(1),
+            self.o.valid.eq(picked_valid),
         ]
         m.d.sync += row.eq(next_row)
         with m.If(self.i.ready):
@@ -119,7 +121,10 @@ class Drain(wiring.Component):
 
         with m.If(pick):
             m.d.comb += next_row.eq(row + 1)
-            m.d.sync += place.eq(Mux(last_slice, 0, place + 1))
+            m.d.sync += [
+                place.eq(Mux(last_slice, 0, place + 1)),
+                last_slice.eq(Mux(last_slice, slices == 1, place == slices - 2)),
+            ]
             with m.If(last_slice):
                 m.d.sync += window.eq(window + 1)
                 with m.If(self.pool & (window != 3)):
@@ -137,18 +142,15 @@ class Drain(wiring.Component):
             group.sums.as_value().word_select(k, self.neuron_lanes * self.time_steps * self.width)
             for k in range(slices)
         ]
-        with m.If(~picked_valid | add):
+        with m.If(room):
             m.d.sync += picked_valid.eq(pick)
             with m.If(pick):
                 m.d.sync += [
                     picked.sums.as_value().eq(Array(parts)[place]),
                     bias.eq(self.bias_data),
                 ]
-
-        with m.If(add):
-            m.d.sync += self.o.valid.eq(picked_valid)
-            for lane in range(self.neuron_lanes):
-                added = bias.word_select(lane, self.bias_bits).as_signed()
-                for step in range(self.time_steps):
-                    m.d.sync += self.o.payload.sums[lane][step].eq(picked.sums[lane][step] + added)
+        for lane in range(self.neuron_lanes):
+            added = bias.word_select(lane, self.bias_bits).as_signed()
+            for step in range(self.time_steps):
+                m.d.comb += self.o.payload.sums[lane][step].eq(picked.sums[lane][step] + added)
         return m

@@ -1,10 +1,11 @@
 """Residual stream: membrane-domain shortcuts, kept in one memory."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layouts import NeuronKind, neuron_input_layout, sums_layout
+from .relay import Relay
 
 
 class ResidualMode(enum.Enum, shape=2):
@@ -26,18 +27,17 @@ class Residual(wiring.Component):
 
     Design
     ------
-    Slices come in the order of the memory's rows, so the address only counts up, and a row is read
-    when the slice before it is taken. It is registered with its own slice: a block RAM's output is
-    late in the cycle::
+    Slices come in the order of the memory's rows, so rows are read ahead of them, into a relay: a
+    block RAM's output is late in the cycle, and its address comes from a register::
 
-        i ----> [slice] --> + --> [potential] --> o
-                            ^          |
-        read -> [row] ------+          +--> write
+        i -----------------------> + --> [potential] --> o
+                                   ^          |
+        [address] --> read ==> [row]          +--> write
 
     Latency and resources
     ---------------------
-    2 cycles, a slice a cycle. ``lanes * time_steps`` adders of ``width`` bits, and registers of two
-    slices and a row.
+    1 cycle, a slice a cycle, from 3 cycles after ``start`` on. ``lanes * time_steps`` adders of
+    ``width`` bits, and registers of a slice and two rows.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Residual(wiring.Component):
     -------
     i : In, stream of :func:`hw.layouts.sums_layout`
     o : Out, stream of :func:`hw.layouts.neuron_input_layout`
-    start : In, a layer begins; before its first slice
+    start : In, a layer begins, before its first slice: read from row 0 again
     mode : In, :class:`ResidualMode`
     qkv : In, slices are K, V and Q in turn; else all binary
     read_addr, read_en, read_data, write_addr, write_en, write_data : to the residual storage
@@ -93,29 +93,20 @@ class Residual(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Build the read stage and the add stage."""
+        """Build the reader and the adders."""
         m = Module()
-        taken, taken_valid = Signal.like(self.i.payload), Signal()
-        row, next_row, taken_row, written_row = (Signal(range(self.rows)) for _ in range(4))
+        m.submodules.rows = rows = ResetInserter(self.start)(Relay(len(self.read_data)))
+        self._read(m, rows)
         residual = Signal(sums_layout(self.lanes, self.time_steps, self.stored_width))
+        row, written_row = Signal(range(self.rows)), Signal(range(self.rows))
         add = Signal()
         m.d.comb += [
+            residual.as_value().eq(rows.o.payload),
             add.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(~taken_valid | add),
-            next_row.eq(row),
-            self.read_addr.eq(next_row),
-            self.read_en.eq(1),
+            self.i.ready.eq(add & rows.o.valid),
+            rows.o.ready.eq(add & self.i.valid),
         ]
-        m.d.sync += row.eq(next_row)
-        with m.If(self.i.ready):
-            m.d.sync += taken_valid.eq(self.i.valid)
-            with m.If(self.i.valid):
-                m.d.comb += next_row.eq(row + 1)
-                m.d.sync += [
-                    taken.eq(self.i.payload),
-                    taken_row.eq(row),
-                    residual.as_value().eq(self.read_data),
-                ]
+        taken = self.i.valid & rows.o.valid
 
         kind = Signal(NeuronKind)
         part, part_slice = Signal(range(3)), Signal(range(self.head_slices))
@@ -127,11 +118,12 @@ class Residual(wiring.Component):
         write = Signal()
         m.d.sync += write.eq(0)
         with m.If(add):
-            m.d.sync += self.o.valid.eq(taken_valid)
-            with m.If(taken_valid):
+            m.d.sync += self.o.valid.eq(taken)
+            with m.If(taken):
                 m.d.sync += [
                     self.o.payload.kind.eq(Mux(self.qkv, kind, NeuronKind.BINARY)),
-                    written_row.eq(taken_row),
+                    row.eq(row + 1),
+                    written_row.eq(row),
                     write.eq(self.mode != ResidualMode.NONE),
                 ]
                 last_slice = part_slice == self.head_slices - 1
@@ -142,11 +134,10 @@ class Residual(wiring.Component):
                     for step in range(self.time_steps):
                         base = Mux(self.mode == ResidualMode.ADD, residual.sums[lane][step], 0)
                         m.d.sync += self.o.payload.sums[lane][step].eq(
-                            taken.sums[lane][step] + base
+                            self.i.payload.sums[lane][step] + base
                         )
         with m.If(self.start):
-            m.d.comb += next_row.eq(0)
-            m.d.sync += [part.eq(0), part_slice.eq(0)]
+            m.d.sync += [row.eq(0), part.eq(0), part_slice.eq(0)]
 
         kept = Signal.like(residual)
         for lane in range(self.lanes):
@@ -158,3 +149,17 @@ class Residual(wiring.Component):
             self.write_data.eq(kept.as_value()),
         ]
         return m
+
+    def _read(self, m: Module, rows: Relay) -> None:
+        """Read row after row, as long as the relay takes them."""
+        address, fetched = Signal(range(self.rows)), Signal()
+        m.d.comb += [
+            self.read_addr.eq(address),
+            self.read_en.eq(~fetched | rows.i.ready),
+            rows.i.valid.eq(fetched),
+            rows.i.payload.eq(self.read_data),
+        ]
+        with m.If(self.read_en):
+            m.d.sync += [fetched.eq(1), address.eq(address + 1)]
+        with m.If(self.start):
+            m.d.sync += [fetched.eq(0), address.eq(0)]

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -223,8 +223,6 @@ class Tile(wiring.Component):
             memory.read_en.eq(residual.read_en),
             residual.read_data.eq(memory.read_data),
             residual.start.eq(self.start),
-            residual.mode.eq(self.config.residual),
-            residual.qkv.eq(self.config.qkv),
             neurons.threshold.eq(self.format.threshold),
         ]
 
@@ -232,8 +230,16 @@ class Tile(wiring.Component):
         """Into residual stream and logits, as the layer says."""
         sums, residual = m.submodules.sums, m.submodules.residual
         attention = m.submodules.attention
-        to_logits = self.config.sink == Sink.LOGITS
-        joins = self.config.attention & ~self.config.skip
+        to_logits, joins, skip = Signal(), Signal(), Signal()
+        # Registers here, a cycle after the configuration and long before a slice: the sequencer
+        # lies far away.
+        m.d.sync += [
+            to_logits.eq(self.config.sink == Sink.LOGITS),
+            joins.eq(self.config.attention & ~self.config.skip),
+            skip.eq(self.config.skip),
+            residual.mode.eq(self.config.residual),
+            residual.qkv.eq(self.config.qkv),
+        ]
         one = 1 << self.preset.quant.frac_bits
         with m.If(joins):
             m.d.comb += [
@@ -248,7 +254,7 @@ class Tile(wiring.Component):
             m.d.comb += [
                 residual.i.valid.eq(sums.o.valid & ~to_logits),
                 residual.i.payload.eq(sums.o.payload),
-                attention.o.ready.eq(self.config.skip),
+                attention.o.ready.eq(skip),
             ]
         m.d.comb += [
             self.o.valid.eq(sums.o.valid & to_logits),
@@ -268,13 +274,17 @@ class Tile(wiring.Component):
         )
         connect_write(m, spikes, packer)
         values, attention = m.submodules.values, m.submodules.attention
-        to_attention = self.config.sink == Sink.ATTENTION
+        to_attention, skip = Signal(), Signal()
+        m.d.sync += [
+            to_attention.eq(self.config.sink == Sink.ATTENTION),
+            skip.eq(self.config.skip),
+        ]
         m.d.comb += [
             attention.i.valid.eq(values.o.valid & to_attention),
             attention.i.payload.eq(values.o.payload),
             values.o.ready.eq(Mux(to_attention, attention.i.ready, packer.i.ready)),
         ]
-        with m.If(self.config.skip):
+        with m.If(skip):
             m.d.comb += [
                 packer.i.valid.eq(attention.o.valid),
                 packer.i.payload.eq(attention.o.payload),

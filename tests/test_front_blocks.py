@@ -189,9 +189,9 @@ def test_slices_with_bias(lanes, time_steps):
     dut = drain_top(**{**GOOD, "lanes": lanes, "time_steps": time_steps})
     runs, slices = drain_runs(dut, random.Random(lanes)), lanes // 4
     for run, played in zip(runs, play(dut, runs), strict=True):
-        # ``start`` is cycle 0; 3 cycles to the first slice, ``slices`` cycles a group.
+        # ``start`` is cycle 0; 2 cycles to the first slice, ``slices`` cycles a group.
         assert played.taken == [1 + slices * k for k in range(len(run.send))]
-        assert played.given == list(range(4, 4 + len(run.expect)))
+        assert played.given == list(range(3, 3 + len(run.expect)))
 
 
 def test_three_slices_of_one_channel():
