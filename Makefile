@@ -3,6 +3,8 @@
 
 PRESET ?= tiny
 BLOCK ?=
+BOARD ?= ulx3s-85f
+BOARDS := ulx3s-85f orangecrab-r0.2-85f ecpix5-85 icebreaker ice40-hx8k-evn
 WAVES ?= 0
 # Images that `make sim` classifies: the whole test split of tiny, 200 of any other preset.
 IMAGES ?= $(if $(filter tiny,$(PRESET)),all,200)
@@ -11,30 +13,33 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+FPGA_READY := $(VENV)/.fpga-ready
 B := build/$(PRESET)
 PRESET_FILE := presets/$(PRESET).toml
 CHECKPOINT := checkpoints/$(PRESET).safetensors
 GOLDEN := $(wildcard golden/*.py)
 HW := $(wildcard hw/*.py)
 SIM := $(wildcard sim/*.py sim/*.sv)
+FPGA := $(wildcard synth/fpga/*.py)
 LIMIT := $(if $(filter all,$(IMAGES)),,--images $(IMAGES))
 
 export WAVES
 
-.PHONY: all test verilog sim train metrics lint clean help setup
+.PHONY: all test verilog sim fpga program train metrics lint clean help setup
 .DELETE_ON_ERROR:
 
 all: $(B)/golden.done $(B)/sim-$(IMAGES).done metrics ## classify PRESET's test images on generated hardware
 
 help: ## this list
-	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [IMAGES=n|all] [WAVES=1]"
+	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [BOARD=name] [IMAGES=n|all] [WAVES=1]"
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
 	  | awk -F'\t' '{printf "  %-9s %s\n", $$1, $$2}'
 	@echo "presets: $(sort $(patsubst presets/%.toml,%,$(wildcard presets/*.toml)))"
+	@echo "boards: $(BOARDS)"
 
 setup: $(READY) ## virtual environment with pinned tools
 
-test: $(READY) ## lint, all tests: fast ones first
+test: $(READY) $(FPGA_READY) ## lint, all tests: fast ones first
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest -m "not slow" -n 2
@@ -53,6 +58,11 @@ verilog: $(READY)
 sim: $(READY)
 	$(PY) -m sim block $(BLOCK)
 endif
+
+fpga: $(B)/fpga/$(BOARD)/.done ## bitstream of PRESET for BOARD, its size, clock and critical path
+
+program: $(B)/fpga/$(BOARD)/.done ## write that bitstream to the board
+	$(PY) -m synth.fpga program --preset $(PRESET) --board $(BOARD)
 
 train: $(READY) ## train PRESET and write its checkpoint; resumes where it was stopped
 	$(PY) -m golden train --preset $(PRESET)
@@ -73,6 +83,15 @@ $(B)/golden.done: $(READY) $(PRESET_FILE) $(CHECKPOINT) $(GOLDEN)
 
 $(B)/sim-$(IMAGES).done: $(B)/accelerator.v $(CHECKPOINT) $(SIM)
 	$(PY) -m sim run --preset $(PRESET) $(LIMIT)
+	@touch $@
+
+$(B)/fpga/$(BOARD)/.done: $(FPGA_READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(FPGA)
+	$(PY) -m synth.fpga build --preset $(PRESET) --board $(BOARD)
+	@touch $@
+
+# Place and route come with the chips' data: 400 MB that nothing else needs.
+$(FPGA_READY): $(READY)
+	$(PY) -m pip install -q --disable-pip-version-check -e '.[fpga]'
 	@touch $@
 
 # What must come from the system: a C++ compiler, make, perl, and Python's venv and shared library.

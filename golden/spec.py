@@ -174,6 +174,11 @@ class Preset(Section):
         """V_th of the attention's neuron in units of ``2**-attention_frac_bits``; at least 1."""
         return max(1, round(self.network.neuron.threshold * 2**self.attention_frac_bits))
 
+    def with_lanes(self, lanes: int) -> "Preset":
+        """Copy on an engine of another size: no more neuron lanes than lanes, else as before."""
+        narrow = min(lanes, self.engine.neuron_lanes)
+        return self.replace(engine__lanes=lanes, engine__neuron_lanes=narrow)
+
     def replace(self, **changes: object) -> "Preset":
         """Copy with dotted fields replaced and validated again, e.g. ``engine__lanes=8``."""
         tree = self.model_dump()

@@ -13,6 +13,9 @@ from golden.spec import load_preset
 from . import verilator
 from .matrix import run_bench
 
+# Engines whose growth is measured.
+LANES = (4, 8, 16, 32, 64)
+
 app = typer.Typer(add_completion=False, help="Simulate blocks on Verilator against golden vectors.")
 
 
@@ -118,6 +121,22 @@ def run_gates(
     typer.echo(f"{len(lines)} images on {files[0]}, {wrong} mismatches")
     if wrong:
         raise _stop(f"{wrong} images differ from the integer model")
+
+
+@app.command("lanes")
+@friendly_errors
+def count_lanes(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base",
+    lanes: Annotated[list[int] | None, typer.Option(help="May be given again.", min=1)] = None,
+    images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 5,
+) -> None:
+    """Measure the cycles of an image on engines of 4 to 64 lanes, for `synth.fpga growth`."""
+    from .growth import cycles_of_lanes
+
+    try:
+        cycles_of_lanes(load_preset(preset), lanes or LANES, images, typer.echo)
+    except verilator.SimulationError as error:
+        raise _stop(str(error)) from None
 
 
 @app.command("uart")

@@ -12,12 +12,14 @@ from golden.spec import PRESET_DIR, SpecError, load_preset, parse_preset, preset
 
 NAMES = [
     *("base", "base-dyn", "base-lrf"),
-    *("cifar-2-256", "imagenet-10-512", "imagenet-8-512", "spikformer-1-384"),
+    *("cifar-2-256", "imagenet-10-512", "imagenet-8-512", "micro"),
+    "spikformer-1-384",
     *("tiny", "tiny-dyn", "tiny-lrf"),
 ]
 # Token grid, layers, millions of weights and biases, and millions that the papers report: A2OS2A's
 # for 8-512 and 10-512; Spikformer 2-384 and 4-384 have 5.76 and 9.32, so 1-384 would have 3.98.
 SHAPES = {
+    "micro": ((4, 4), 8, 0.0056, None),
     "tiny": ((4, 4), 8, 0.0217, None),
     "tiny-lrf": ((4, 4), 8, 0.0217, None),
     "tiny-dyn": ((4, 4), 8, 0.0217, None),
