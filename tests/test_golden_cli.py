@@ -137,6 +137,29 @@ def test_as_a_program(elsewhere):
     assert done.stdout == ""
 
 
+def test_figures_of_the_attention(elsewhere):
+    """Kind and state of the attention, beside numbers; and the comparison with SDT."""
+    result = golden("evaluate", "--preset", "tiny-dyn", "--limit", "5")
+    assert result.exit_code == 0, result.stderr
+    result = golden("sdt", "--inputs", "20")
+    assert result.exit_code == 0, result.stderr
+    figures = read_metrics("tiny-dyn")
+    assert figures["attention.kind"] == "lrf-dyn"
+    assert figures["golden.attention_dendrites_bits"] == 4 * 32 * 8 * 16
+    assert figures["attention.sdt_inputs"] == 20
+    assert figures["attention.sdt_mismatches"] == 0
+    shown = golden("metrics", "--preset", "tiny-dyn").stdout.splitlines()
+    assert f"{'attention.kind':32}{'lrf-dyn':>16}" in shown
+    assert f"{'attention.sdt_mismatches':32}{'0':>16}" in shown
+
+
+def test_mismatch_with_sdt_fails(elsewhere, monkeypatch):
+    figures = {"attention.sdt_mismatches": 3, "attention.sdt_inputs": 20}
+    monkeypatch.setattr("golden.sdt.compare_with_sdt", lambda inputs: figures)
+    assert golden("sdt").exit_code == 1
+    assert read_metrics("tiny-dyn") == figures
+
+
 def test_metrics_merge(elsewhere):
     write_metrics("x", {"b": 1.0})
     write_metrics("x", {"a": 2.0, "b": 3.0})
