@@ -19,7 +19,7 @@ class AttentionWork(NamedTuple):
     -------
     visits : non-zero K and Q; for LRF-Dyn, dendrites updated, all time steps at once
     on, off : additions made, and those gated off in what was visited
-    bound : cycles of the event bound: a visit each with d lanes, or for LRF-Dyn ``lanes``
+    bound : cycles of the event bound: a visit each with d lanes, or for LRF-Dyn ``neuron_lanes``
         dendrites each; the local branch works beside and adds none
     """
 
@@ -89,4 +89,4 @@ def _dendrites(record: LayerTrace, preset: Preset) -> AttentionWork:
         )
         on += int(near.sum()) * tokens.shape[0] * tokens.shape[1]
     visits = tokens[0].numel() * preset.network.dendrites
-    return AttentionWork(visits, on, off, visits / preset.engine.lanes)
+    return AttentionWork(visits, on, off, visits / preset.engine.neuron_lanes)

@@ -166,7 +166,7 @@ def test_against_brute_force(changes):
         if layer.kind == "attention":
             assert (got.adds_on, got.weight_rows) == (on, 0), name
             assert got.adds_off == gated[name], name
-            at_once = lanes if preset.network.attention == "lrf-dyn" else 1
+            at_once = preset.engine.neuron_lanes if preset.network.attention == "lrf-dyn" else 1
             assert got.bound_cycles == visits / IMAGES / at_once, name
             continue
         times = 1 if layer.kind == "pixels" else steps
