@@ -194,6 +194,27 @@ def test_no_bitstream_to_program(monkeypatch, tmp_path):
         built_bitstream(load_preset("tiny"), BOARD)
 
 
+@pytest.mark.parametrize("command", ["build", "program", "compare-cpu", "growth"])
+def test_a_wrong_board_ends_a_command(command):
+    ended = CliRunner().invoke(app, [command, "--board", "ulx3s"])
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("error: no board ulx3s: known are ulx3s-85f, ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_speeds_that_were_not_measured(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, ["compare-cpu", "--preset", "tiny"])
+    assert ended.stderr == (
+        "error: no fpga.ulx3s-85f.images_per_second of tiny: run `make sim PRESET=tiny`, which"
+        " counts cycles, then `make fpga PRESET=tiny BOARD=ulx3s-85f`\n"
+    )
+    ended = CliRunner().invoke(app, ["growth", "--preset", "tiny", "--lanes", "4", "--lanes", "8"])
+    assert ended.stderr == (
+        "error: no cycles of tiny with 4, 8 lanes: run `python -m sim lanes --preset tiny` first\n"
+    )
+
+
 def test_the_command_line():
     listed = CliRunner().invoke(app, ["list"])
     assert listed.exit_code == 0
