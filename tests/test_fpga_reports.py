@@ -112,12 +112,14 @@ def test_figures():
         "seconds": {"yosys": 10.0, "nextpnr-ecp5": 20.0},
     }
     found = figures(report, {"rtl.cycles_per_image": 40000})
-    assert found["fpga.ulx3s-85f.images_per_second"] == 2000
+    assert found["fpga.ulx3s-85f.images_per_second"] == pytest.approx(1538.7, abs=0.1)
     assert found["fpga.ulx3s-85f.bram_over_bits"] == 90 / 75
     assert found["fpga.ulx3s-85f.fmax_mhz"] == pytest.approx(61.55, abs=0.01)
     assert found["fpga.ulx3s-85f.build_seconds"] == 30
     assert found["fpga.ulx3s-85f.multipliers"] == 0
     assert "fpga.ulx3s-85f.images_per_second" not in figures(report, {})
+    met = {**report, "clock_mhz": 40.0}
+    assert figures(met, {"rtl.cycles_per_image": 40000})["fpga.ulx3s-85f.images_per_second"] == 1000
     assert summary(report).splitlines() == [
         "21227 LUT4s (25%), 15492 flip-flops (19%), 90 block RAMs (43%), 0 multiplier blocks (0%);"
         " 6196 with carry",
