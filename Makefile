@@ -25,7 +25,7 @@ LIMIT := $(if $(filter all,$(IMAGES)),,--images $(IMAGES))
 
 export WAVES
 
-.PHONY: all test verilog sim fpga program train metrics lint clean help setup
+.PHONY: all test verilog axi sim mapped fpga program train metrics lint clean help setup
 .DELETE_ON_ERROR:
 
 all: $(B)/golden.done $(B)/sim-$(IMAGES).done metrics ## classify PRESET's test images on generated hardware
@@ -63,6 +63,15 @@ fpga: $(B)/fpga/$(BOARD)/.done ## bitstream of PRESET for BOARD, its size, clock
 
 program: $(B)/fpga/$(BOARD)/.done ## write that bitstream to the board
 	$(PY) -m synth.fpga program --preset $(PRESET) --board $(BOARD)
+
+axi: $(READY) ## PRESET with AXI ports: Verilog, register map, FuseSoC core; simulated and linted
+	$(PY) -m hw axi --preset $(PRESET)
+	$(PY) -m sim axi --preset $(PRESET)
+
+mapped: $(READY) ## netlist of PRESET on ECP5: simulate it, and prove every block equal to its RTL
+	$(PY) -m synth netlist --preset $(PRESET)
+	$(PY) -m sim gates --preset $(PRESET) --record gatesim $(B)/synth/netlist/accelerator.v
+	$(PY) -m synth equivalence --preset $(PRESET)
 
 train: $(READY) ## train PRESET and write its checkpoint; resumes where it was stopped
 	$(PY) -m golden train --preset $(PRESET)

@@ -84,5 +84,18 @@ def attention_memory(
         print(table_row(storage))
 
 
+@app.command()
+@friendly_errors
+def axi(
+    preset: PresetName = "tiny",
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+) -> None:
+    """Write the accelerator with AXI ports, its register map and FuseSoC core."""
+    from .axi_build import build_axi
+
+    spec = load_preset(preset)
+    print(f"wrote {build_axi(spec, find_checkpoint(spec, checkpoint))}")
+
+
 if __name__ == "__main__":
     app()

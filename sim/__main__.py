@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from golden.cli import friendly_errors
+from golden.metrics import write_metrics
 from golden.spec import load_preset
 
 from . import verilator
@@ -109,6 +110,7 @@ def run_gates(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
     images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 3,
     checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+    record: Annotated[str | None, typer.Option(help="Name of the result in the metrics.")] = None,
 ) -> None:
     """Classify test images on a netlist of gates, flat or in tiers."""
     from .gates import simulate_gates
@@ -118,6 +120,9 @@ def run_gates(
     except verilator.SimulationError as error:
         raise _stop(str(error)) from None
     wrong = sum(not line["equal"] for line in lines)
+    if record:
+        found = {f"{record}.images": len(lines), f"{record}.mismatches": wrong}
+        write_metrics(load_preset(preset).name, found)
     typer.echo(f"{len(lines)} images on {files[0]}, {wrong} mismatches")
     if wrong:
         raise _stop(f"{wrong} images differ from the integer model")
@@ -137,6 +142,28 @@ def count_lanes(
         cycles_of_lanes(load_preset(preset), lanes or LANES, images, typer.echo)
     except verilator.SimulationError as error:
         raise _stop(str(error)) from None
+
+
+@app.command("axi")
+@friendly_errors
+def run_axi_ports(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 3,
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+) -> None:
+    """Classify test images through AXI ports, with stalls on every channel, and misuse them."""
+    from golden.checkpoint import Checkpoint, checkpoint_path
+    from golden.data import load_test_images
+
+    from .axi import run_axi
+
+    spec = load_preset(preset)
+    trained = Checkpoint.load(checkpoint or checkpoint_path(spec), spec)
+    try:
+        outcome = run_axi(trained, load_test_images(spec, images)[0], progress=typer.echo)
+    except verilator.SimulationError as error:
+        raise _stop(str(error)) from None
+    typer.echo(f"{len(outcome.tests)} tests with {images} images passed in {outcome.seconds:.0f} s")
 
 
 @app.command("uart")
