@@ -1,0 +1,47 @@
+"""A design and its mapping to ECP5 as Yosys sees them: sources, memories left out, commands."""
+
+import re
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from hw.verilog import plain_names
+
+from .ecp5 import Ecp5
+
+_MODULE_OR_WRITE = re.compile(r"^module (\S+)|^ +cell \$memwr_v2 ", re.MULTILINE)
+
+
+def read_commands(
+    component: wiring.Component, name: str, folder: Path, *, mapped: bool
+) -> list[str]:
+    """Write a component's RTLIL and give the commands that read it, without its memories.
+
+    What a memory holds is not logic, and its block RAM has no model: modules that can be written
+    become black boxes. Read-only ones stay.
+
+    Parameters
+    ----------
+    name : of the top module
+    folder : for the file
+    mapped : take the cells that blocks choose on ECP5
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    platform = Ecp5() if mapped else None
+    text = plain_names(rtlil.convert(component, platform=platform, name=name, emit_src=False))
+    path = folder / f"{'mapped' if mapped else 'plain'}.il"
+    path.write_text(text)
+    boxes = " ".join(memory_modules(text))
+    return [f"read_rtlil {path}", *([f"blackbox {boxes}"] if boxes else [])]
+
+
+def memory_modules(text: str) -> list[str]:
+    """Modules of an RTLIL text that hold a memory with a write port."""
+    found, module = [], ""
+    for match in _MODULE_OR_WRITE.finditer(text):
+        if match[1]:
+            module = match[1]
+        elif module not in found:
+            found.append(module)
+    return found

@@ -1,0 +1,84 @@
+"""Mapped netlists against RTL: blocks that are equal, and netlists that are not."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from golden.ranges import format_widths
+from golden.spec import SpecError
+from hw.accelerator import BLOCKS
+from sim.small_presets import small_preset
+from synth.__main__ import app
+from synth.equivalence import block_places, prove
+from synth.mapping import memory_modules
+from synth.netlist import cell_models
+
+
+def proofs(names, folder: Path, **more):
+    preset = small_preset("point")
+    return {
+        proof.block: proof for proof in prove(preset, format_widths(preset), names, folder, **more)
+    }
+
+
+def test_packer_is_its_netlist(tmp_path):
+    (proof,) = proofs(["packer"], tmp_path).values()
+    assert proof.proven > 10
+    assert proof.unproven == ()
+
+
+def test_a_changed_netlist_is_not(tmp_path):
+    """One input of one cell inverted; the proof names what it breaks."""
+    tamper = [
+        f"mutate -list 1 -seed 3 -mode inv -o {tmp_path}/change.ys",
+        f"script {tmp_path}/change.ys",
+    ]
+    (proof,) = proofs(["packer"], tmp_path, tamper=tamper).values()
+    assert proof.unproven
+    assert "\\" in proof.unproven[0]
+
+
+@pytest.mark.slow
+def test_every_block_is_its_netlist(tmp_path):
+    found = proofs(list(block_places()), tmp_path)
+    assert set(found) == set(block_places())
+    unproven = {name: proof.unproven for name, proof in found.items() if proof.unproven}
+    assert not unproven
+    assert all(proof.proven for proof in found.values())
+
+
+def test_every_block_of_the_accelerator_is_a_place():
+    assert set(BLOCKS) <= set(block_places())
+
+
+def test_unknown_block(tmp_path):
+    known = ", ".join(block_places())
+    with pytest.raises(SpecError, match=rf"^no block alu: known are {re.escape(known)}$"):
+        proofs(["alu"], tmp_path)
+
+
+def test_unknown_block_on_the_command_line(capfd):
+    result = CliRunner().invoke(app, ["equivalence", "--block", "alu"])
+    assert result.exit_code == 2
+    assert capfd.readouterr().err.startswith("error: no block alu: known are board, uart, ")
+
+
+def test_memories_are_those_with_a_write_port():
+    text = (
+        "module \\rom\n  cell $memrd_v2 $1\n  end\nend\n"
+        "module \\ram\n  cell $memwr_v2 $1\n  end\n  cell $memwr_v2 $2\n  end\nend\n"
+    )
+    assert memory_modules(text) == ["\\ram"]
+
+
+def test_models_of_the_cells_in_use():
+    text = cell_models("CCU2C a(); TRELLIS_FF b();")
+    # A carry cell is made of LUTs.
+    assert re.findall(r"^module (\w+)", text, re.MULTILINE) == [
+        "CCU2C",
+        "LUT2",
+        "LUT4",
+        "TRELLIS_FF",
+    ]
