@@ -13,6 +13,7 @@ from amaranth.lib import data, wiring
 import hw
 from golden.ranges import format_widths
 from golden.spec import parse_preset
+from hw.axi_top import AxiTop
 from hw.uart_top import UartTop
 
 FORBIDDEN = re.compile(r"cell \$(mul|div|mod|divfloor|modfloor|pow) \S+")
@@ -43,6 +44,12 @@ def make(*, order: str, decay: int, attention: str, projection: bool) -> UartTop
     return UartTop(preset, format_widths(preset), 16)
 
 
+def make_axi() -> AxiTop:
+    """What stands around the accelerator in a system."""
+    preset = parse_preset(PRESET, "small")
+    return AxiTop(preset, format_widths(preset))
+
+
 def found_multipliers(component) -> list[str]:
     return FORBIDDEN.findall(rtlil.convert(component, name="top", emit_src=False))
 
@@ -59,6 +66,10 @@ def test_no_block_multiplies(case):
     assert not found, f"{case}: cells {', '.join(f'${name}' for name in found)}"
 
 
+def test_the_axi_ports_do_not_multiply():
+    assert found_multipliers(make_axi()) == []
+
+
 def test_every_block_is_looked_at():
     used: set[type] = set()
 
@@ -69,6 +80,7 @@ def test_every_block_is_looked_at():
 
     for case in CASES.values():
         walk(Fragment.get(make(**case), None))
+    walk(Fragment.get(make_axi(), None))
     blocks = set()
     for info in pkgutil.iter_modules(hw.__path__):
         module = importlib.import_module(f"hw.{info.name}")

@@ -100,5 +100,15 @@ def growth(
     write_page(spec, where, sizes)
 
 
+@app.command()
+@friendly_errors
+def blocks() -> None:
+    """Measure LUTs of the synaptic array and the neuron array; goes to the metrics of base."""
+    from .blocks import measure
+
+    for name, value in measure(load_preset("base")).items():
+        print(f"{name} {value:.2f}")
+
+
 if __name__ == "__main__":
     app()

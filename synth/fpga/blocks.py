@@ -24,8 +24,10 @@ from hw.neuron_array import NeuronArray
 from hw.synaptic_array import SynapticArray
 from hw.verilog import plain_names
 from hw.weight_fetch import SHIFT_BITS
-from synth.ecp5 import Ecp5, lut4s
+from synth.ecp5 import Ecp5
 from synth.yosys import run_yosys
+
+from .reports import count_cells as count_resources
 
 NEURON_WIDTH = 16
 
@@ -56,7 +58,7 @@ def count_cells(
 def lane_lut_ratio(array: SynapticArray, folder: Path) -> float:
     """LUT4s of a synaptic array for each bit of its accumulators."""
     cells = count_cells(array, "synaptic_array", "synth_ecp5", folder, Ecp5())
-    return lut4s(cells) / (array.lanes * array.time_steps) / array.width
+    return count_resources(cells).lut4 / (array.lanes * array.time_steps) / array.width
 
 
 def neuron_luts(neurons: NeuronArray, folder: Path) -> float:

@@ -12,7 +12,7 @@ from golden.metrics import build_dir, read_metrics, write_metrics
 from golden.ranges import built_widths
 from golden.spec import Preset, SpecError
 from hw.build import fingerprint
-from hw.verilog import without_collisions, without_zero_contents
+from hw.verilog import plain_names, without_collisions, without_zero_contents
 
 from . import reports
 from .boards import Board
@@ -226,7 +226,7 @@ def _write_plan(board: Board, top: Top, seed: int, folder: Path) -> dict[str, li
         text = content if isinstance(content, str) else content.decode()
         if name.endswith(".il"):
             # Memories without contents may become RAMs that cannot be initialised.
-            text = without_collisions(without_zero_contents(text))
+            text = plain_names(without_collisions(without_zero_contents(text)))
         if name.endswith(".sh"):
             commands = _commands(text)
         (folder / name).write_text(text)
