@@ -4,6 +4,7 @@
 PRESET ?= tiny
 BLOCK ?=
 BOARD ?= ulx3s-85f
+STYLE ?= memory-on-logic
 BOARDS := ulx3s-85f orangecrab-r0.2-85f ecpix5-85 icebreaker ice40-hx8k-evn
 WAVES ?= 0
 # Images that `make sim` classifies: the whole test split of tiny, 200 of any other preset.
@@ -25,13 +26,13 @@ LIMIT := $(if $(filter all,$(IMAGES)),,--images $(IMAGES))
 
 export WAVES
 
-.PHONY: all test verilog axi sim mapped fpga program train metrics lint clean help setup
+.PHONY: all test verilog axi sim mapped fpga program tiers train metrics lint clean help setup
 .DELETE_ON_ERROR:
 
 all: $(B)/golden.done $(B)/sim-$(IMAGES).done metrics ## classify PRESET's test images on generated hardware
 
 help: ## this list
-	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [BOARD=name] [IMAGES=n|all] [WAVES=1]"
+	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [BOARD=name] [STYLE=name] [IMAGES=n|all] [WAVES=1]"
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
 	  | awk -F'\t' '{printf "  %-9s %s\n", $$1, $$2}'
 	@echo "presets: $(sort $(patsubst presets/%.toml,%,$(wildcard presets/*.toml)))"
@@ -73,6 +74,9 @@ mapped: $(READY) ## netlist of PRESET on ECP5: simulate it, and prove every bloc
 	$(PY) -m sim gates --preset $(PRESET) --record gatesim $(B)/synth/netlist/accelerator.v
 	$(PY) -m synth equivalence --preset $(PRESET)
 
+tiers: $(B)/asic/netlist.json ## cut PRESET's netlist into tiers by STYLE, with figures and files of 3D flows
+	$(PY) -m synth.tiers build --preset $(PRESET) --style $(STYLE)
+
 train: $(READY) ## train PRESET and write its checkpoint; resumes where it was stopped
 	$(PY) -m golden train --preset $(PRESET)
 
@@ -111,3 +115,6 @@ $(READY): pyproject.toml
 	# SpikingJelly asks for CUDA builds of torch and torchvision that nothing here uses.
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps spikingjelly==2.0.0
 	@touch $@
+
+$(B)/asic/netlist.json: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(wildcard synth/asic/*.py)
+	$(PY) -m synth.asic synth --preset $(PRESET)

@@ -40,5 +40,51 @@ def partition(
     print(f"wrote {path}: cut {read.cut(labels)}, {', '.join(f'{s:.2f} %' for s in shares)}")
 
 
+@app.command()
+@friendly_errors
+def build(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    style: Annotated[
+        str, typer.Option(help="memory-on-logic, logic-on-logic or mincut.")
+    ] = "memory-on-logic",
+    tiers: Annotated[int, typer.Option(min=2, help="More than two with mincut only.")] = 2,
+    low: Annotated[float, typer.Option(help="Least share of the area on a tier, percent.")] = 48,
+    high: Annotated[float, typer.Option(help="Greatest share, percent.")] = 52,
+    fix_memories: Annotated[bool, typer.Option(help="Hold all memories on the top tier.")] = False,
+    critical: Annotated[int, typer.Option(min=1, help="Weight of nets on slow paths.")] = 1,
+    pitch: Annotated[float, typer.Option(help="Between bonds, um.")] = 1.6,
+    utilisation: Annotated[float, typer.Option(help="Filled share of a tier, percent.")] = 70,
+) -> None:
+    """Cut a synthesised preset into tiers; writes build/<preset>/tiers/<style>/ and figures."""
+    from golden.spec import load_preset
+
+    from .assign import Options
+    from .build import Stacking
+    from .build import build as build_stack
+
+    cut = Options(tiers, low / 100, high / 100, fix_memories, critical)
+    stacking = Stacking(style, cut, pitch, utilisation / 100)
+    folder = build_stack(load_preset(preset), stacking)
+    print(f"wrote {folder}")
+
+
+@app.command()
+@friendly_errors
+def prove(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    style: Annotated[str, typer.Option(help="Of a stack that was built.")] = "memory-on-logic",
+) -> None:
+    """Prove that the tiers and their top are the flat netlist; writes the figure."""
+    from golden.spec import load_preset
+
+    from .build import prove_style
+
+    proof = prove_style(load_preset(preset), style)
+    print(
+        f"{style}: {proof.flip_flops} flip-flops and {proof.macros} macros proven equal,"
+        f" {proof.points} signals in {proof.seconds:.0f} s"
+    )
+
+
 if __name__ == "__main__":
     app()

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from golden.files import whole_file
 from golden.spec import SpecError
@@ -87,11 +89,27 @@ class Hypergraph:
         np.add.at(weights, np.asarray(parts), self.vertex_weights)
         return weights
 
-    def permuted(self, order: np.ndarray) -> "Hypergraph":
-        """Same hypergraph with vertex v renamed ``order[v]``."""
-        weights = np.empty_like(self.vertex_weights)
-        weights[order] = self.vertex_weights
-        return Hypergraph(self.starts, order[self.pins], self.edge_weights, weights)
+    def contracted(self, cluster: np.ndarray) -> "Hypergraph":
+        """Hypergraph of clusters: a vertex each, edges within one cluster dropped.
+
+        ``cluster`` is int64 [vertices], every number from 0 to its highest used.
+        """
+        count = int(cluster.max(initial=-1)) + 1
+        edge, vertex = np.divmod(np.unique(self.edge_of_pin * count + cluster[self.pins]), count)
+        sizes = np.bincount(edge, minlength=self.edges)
+        kept = sizes > 1
+        weights = np.bincount(cluster, self.vertex_weights, minlength=count).astype(np.int64)
+        starts = np.concatenate([[0], np.cumsum(sizes[kept])])
+        return Hypergraph(starts, vertex[kept[edge]], self.edge_weights[kept], weights)
+
+    def components(self, cluster: np.ndarray) -> np.ndarray:
+        """Split clusters into what edges within them connect; numbers from 0, int64 [vertices]."""
+        within = ~self.cut_edges(cluster)[self.edge_of_pin]
+        edge, pin = self.edge_of_pin[within], self.pins[within]
+        nodes = self.vertices + self.edges
+        links = coo_matrix((np.ones(len(pin)), (pin, self.vertices + edge)), shape=(nodes, nodes))
+        label = connected_components(links, directed=False)[1][: self.vertices]
+        return np.unique(label, return_inverse=True)[1].astype(np.int64)
 
 
 def read_hgr(path: Path) -> Hypergraph:

@@ -1,7 +1,12 @@
-"""Partitioner of hypergraphs: Mt-KaHyPar's deterministic preset, several starts, V-cycles."""
+"""Partitioner of hypergraphs: Mt-KaHyPar from several starts, and the best of what they agree on.
 
+The library's answers depend on its threads and on what its process ran before, so runs are dealt
+out in a fixed way to new processes of one thread: the same input gives the same partition.
+"""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import mtkahypar
 import numpy as np
@@ -11,7 +16,9 @@ from golden.spec import SpecError
 
 from .hypergraph import FREE, Hypergraph
 
-V_CYCLES = 3
+# Runs on a graph of clusters, which is small.
+CLUSTER_TRIES = 4
+PROCESSES = 2
 
 
 @dataclass(frozen=True)
@@ -63,24 +70,43 @@ class Bounds:
                 )
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One run of the library: a partition from scratch, or a V-cycle on the one in ``start``.
+
+    With ``cluster``, the graph's vertices are clusters, and the answer is that of their members.
+    """
+
+    graph: Hypergraph
+    bounds: Bounds
+    fixed: np.ndarray | None
+    seed: int
+    start: np.ndarray | None = None
+    cluster: np.ndarray | None = None
+
+
 def partition(
     graph: Hypergraph,
     bounds: Bounds,
     *,
     fixed: np.ndarray | None = None,
     tries: int = 4,
-    starts: tuple[np.ndarray, ...] = (),
+    clusters: tuple[np.ndarray, ...] = (),
     progress: bool = False,
 ) -> np.ndarray:
-    """Partition with a small cut; the same answer at every call and on any number of cores.
+    """Partition with a small cut; the same answer at every call.
+
+    What several partitions leave together is contracted, and the small graph that is left is
+    partitioned again: the cut cannot be worse than any of theirs, and is often better.
 
     Parameters
     ----------
     graph : what to cut; the objective is the weight of the edges that are cut
     bounds : how heavy the parts may be
     fixed : part of each vertex that is fixed, ``FREE`` of the others
-    tries : starts from scratch, each on another numbering of the vertices
-    starts : partitions to improve besides, for example from the hierarchy
+    tries : starts from scratch
+    clusters : groups that may stay together, such as blocks of the hierarchy: the cluster of each
+        vertex, int64 [vertices]; each gives partitions besides
     progress : show a bar
 
     Returns
@@ -94,59 +120,80 @@ def partition(
         If the balance is impossible, or no partition within it was found.
     """
     bounds.check(graph, fixed)
-    best, best_cut = None, None
-    runs = [(index, None) for index in range(tries)]
-    runs += [(tries + index, start) for index, start in enumerate(starts)]
-    for index, start in tqdm(runs, desc="partition", disable=not progress, leave=False):
-        parts = _one_run(graph, bounds, fixed, index, start)
-        if not bounds.hold(graph.part_weights(parts, bounds.parts)):
-            continue
-        cut = graph.cut(parts)
-        if best is None or cut < best_cut:
-            best, best_cut = parts, cut
-    if best is None:
-        raise SpecError(
-            f"balance is {100 * bounds.low:g} to {100 * bounds.high:g} % a part:"
-            f" none of {len(runs)} partitions kept to it; allow more, or fix less"
-        )
-    return best
+    runs = [_Run(graph, bounds, fixed, seed) for seed in range(tries)]
+    for cluster in clusters:
+        runs += _cluster_runs(graph, bounds, fixed, cluster)
+    with tqdm(
+        total=len(runs) + CLUSTER_TRIES + 1, desc="partition", disable=not progress, leave=False
+    ) as bar:
+        found = _run_all(runs, bar)
+        if not found:
+            raise SpecError(
+                f"balance is {100 * bounds.low:g} to {100 * bounds.high:g} % a part:"
+                f" none of {len(runs)} partitions kept to it; allow more, or fix less"
+            )
+        together = np.unique(np.stack(found), axis=1, return_inverse=True)[1].reshape(-1)
+        together = graph.components(together)
+        last = _cluster_runs(graph, bounds, fixed, together)
+        last.append(_Run(graph, bounds, fixed, 0, start=min(found, key=graph.cut)))
+        found += _run_all(last, bar)
+    return min(found, key=graph.cut)
 
 
 def quality_preset(graph: Hypergraph, bounds: Bounds, fixed=None, *, tries: int = 5) -> int:
-    """Best cut of Mt-KaHyPar's quality preset, as it is; differs a little from call to call."""
-    best = None
-    for seed in range(tries):
-        mtkahypar.set_seed(seed)
-        context = _context(graph, bounds, mtkahypar.PresetType.QUALITY)
-        made = _make(graph, fixed, bounds, context)
-        parts = np.array(made.partition(context).get_partition())
-        if bounds.hold(graph.part_weights(parts, bounds.parts)):
-            cut = graph.cut(parts)
-            best = cut if best is None else min(best, cut)
-    if best is None:
+    """Best cut of Mt-KaHyPar's quality preset as it is, to compare with."""
+    found = _run_all([_Run(graph, bounds, fixed, seed) for seed in range(tries)])
+    if not found:
         raise SpecError(f"the quality preset kept to the balance in none of {tries} tries")
-    return best
+    return min(graph.cut(parts) for parts in found)
 
 
-@cache
-def _library() -> mtkahypar.Initializer:
-    # Threads change the time alone: the deterministic presets do not depend on them.
-    return mtkahypar.initialize(2, False)
+def _cluster_runs(graph: Hypergraph, bounds: Bounds, fixed, cluster) -> list["_Run"]:
+    """Partitions of clusters as a whole. A fixed vertex is a cluster of its own."""
+    held = None
+    if fixed is not None:
+        alone = np.flatnonzero(fixed != FREE)
+        cluster = cluster.copy()
+        cluster[alone] = cluster.max() + 1 + np.arange(len(alone))
+        cluster = np.unique(cluster, return_inverse=True)[1].reshape(-1)
+        held = np.full(cluster.max() + 1, FREE)
+        held[cluster[alone]] = fixed[alone]
+    small = graph.contracted(cluster)
+    return [_Run(small, bounds, held, seed, cluster=cluster) for seed in range(CLUSTER_TRIES)]
 
 
-def _context(graph: Hypergraph, bounds: Bounds, preset) -> mtkahypar.Context:
-    context = _library().context_from_preset(preset)
+def _run_all(runs: list[_Run], bar=None) -> list[np.ndarray]:
+    """Results that keep to the balance, in the order of the runs."""
+    if not runs:
+        return []
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    shares = [runs[first::PROCESSES] for first in range(min(PROCESSES, len(runs)))]
+    with ProcessPoolExecutor(PROCESSES, context, max_tasks_per_child=1) as pool:
+        found = []
+        for share, done in zip(shares, pool.map(_run_share, shares), strict=True):
+            found += done
+            if bar is not None:
+                bar.update(len(share))
+    return [parts for parts in found if parts is not None]
+
+
+def _run_share(runs: list[_Run]) -> list[np.ndarray | None]:
+    return [_run(run) for run in runs]
+
+
+def _run(run: _Run) -> np.ndarray | None:
+    graph, bounds = run.graph, run.bounds
+    library = mtkahypar.initialize(1, False)
+    mtkahypar.set_seed(run.seed)
+    context = library.context_from_preset(mtkahypar.PresetType.QUALITY)
     epsilon = max(bounds.high * bounds.parts - 1, 0.0)
     context.set_partitioning_parameters(bounds.parts, epsilon, mtkahypar.Objective.CUT)
     # The library knows no lowest weight; where all others weigh this much, the last has the lowest.
     high = min(bounds.high, (1 - bounds.low) / (bounds.parts - 1))
     context.set_individual_target_block_weights([int(high * graph.total_weight)] * bounds.parts)
     context.logging = False
-    return context
-
-
-def _make(graph: Hypergraph, fixed, bounds: Bounds, context) -> mtkahypar.Hypergraph:
-    made = _library().create_hypergraph(
+    made = library.create_hypergraph(
         context,
         graph.vertices,
         graph.edges,
@@ -154,27 +201,14 @@ def _make(graph: Hypergraph, fixed, bounds: Bounds, context) -> mtkahypar.Hyperg
         graph.vertex_weights.tolist(),
         graph.edge_weights.tolist(),
     )
-    if fixed is not None and (fixed != FREE).any():
-        made.add_fixed_vertices(fixed.tolist(), bounds.parts)
-    return made
-
-
-def _one_run(graph, bounds: Bounds, fixed, index: int, start) -> np.ndarray:
-    # Numbering is the only thing in which two runs of a deterministic partitioner can differ.
-    order = np.arange(graph.vertices)
-    if index:
-        order = np.random.default_rng(index).permutation(graph.vertices)
-    context = _context(graph, bounds, mtkahypar.PresetType.DETERMINISTIC_QUALITY)
-    moved = None
-    if fixed is not None:
-        moved = np.empty_like(fixed)
-        moved[order] = fixed
-    made = _make(graph.permuted(order), moved, bounds, context)
-    if start is None:
+    if run.fixed is not None and (run.fixed != FREE).any():
+        made.add_fixed_vertices(run.fixed.tolist(), bounds.parts)
+    if run.start is None:
         done = made.partition(context)
     else:
-        begin = np.empty_like(start)
-        begin[order] = start
-        done = made.create_partitioned_hypergraph(context, bounds.parts, begin.tolist())
-    done.improve_partition(context, V_CYCLES)
-    return np.array(done.get_partition(), np.int64)[order]
+        done = made.create_partitioned_hypergraph(context, bounds.parts, run.start.tolist())
+        done.improve_partition(context, 1)
+    parts = np.array(done.get_partition(), np.int64)
+    if not bounds.hold(graph.part_weights(parts, bounds.parts)):
+        return None
+    return parts if run.cluster is None else parts[run.cluster]

@@ -1,0 +1,283 @@
+"""All products of a stack: assignment, placement, bonds, figures, and a directory a format."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from golden.files import whole_directory
+from golden.metrics import build_dir, write_metrics
+from golden.spec import Preset, SpecError
+from synth.asic.cells import Library, standard_cells
+from synth.asic.fakeram import macro
+from synth.asic.netlist import Netlist
+from synth.asic.power import Activity
+from synth.asic.synthesis import asic_dir
+from synth.equiv.prove import Proof, prove
+
+from . import pictures
+from .assign import STYLES, Options, assign
+from .bonds import PITCH_UM, place_bonds
+from .design import Design
+from .exports import (
+    check3dblox,
+    deffile,
+    hotspot,
+    hypergraphs,
+    iccad2022,
+    open3dflow,
+    seed,
+    threedblox,
+)
+from .figures import Figures, measure, timing, uniform_activity
+from .placement.stack import Crossing, Placement, outline_for, place
+from .verilog import tier_verilog
+
+FLAT = "2d"
+UTILISATION = 0.7
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """How to build a stack.
+
+    Members
+    -------
+    style : one of :data:`synth.tiers.assign.STYLES`
+    cut : how ``mincut`` cuts
+    pitch : um between bonds
+    utilisation : share of each tier's outline that cells fill, in 2D and 3D alike
+    """
+
+    style: str
+    cut: Options = field(default_factory=Options)
+    pitch: float = PITCH_UM
+    utilisation: float = UTILISATION
+
+
+def tiers_dir(preset: Preset, style: str) -> Path:
+    """Where the products of a style go."""
+    return build_dir(preset.name) / "tiers" / style
+
+
+def load_design(preset: Preset) -> Design:
+    """Flat netlist of a preset with its cells.
+
+    Raises
+    ------
+    SpecError
+        If it has not been synthesised.
+    """
+    netlist = Netlist.load(asic_dir(preset) / "netlist.json")
+    return Design.of(netlist, library_for(netlist))
+
+
+def library_for(netlist: Netlist) -> Library:
+    """Embedded cells with the macros that a netlist uses."""
+    cells = standard_cells()
+    missing = [name for name in sorted(netlist.cells()) if name not in cells.cells]
+    return cells.with_cells({name: macro(name) for name in missing})
+
+
+def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print) -> Path:
+    """Build a style beside its 2D reference, write all files and the figures of both.
+
+    Raises
+    ------
+    SpecError
+        On an unknown style, an impossible balance, or where cells, macros or bonds do not fit; what
+        was built before stays as it is.
+    """
+    if stacking.style not in STYLES:
+        raise SpecError(f"style {stacking.style}: must be one of {', '.join(STYLES)}")
+    started = perf_counter()
+    design = load_design(preset)
+    flat = reference(preset, design, stacking.utilisation, say)
+    timed = timing(flat)
+    activity = activity_of(preset, design)
+    critical = None
+    if stacking.cut.critical > 1:
+        slow = [net for net, slack in timed.slack_of.items() if slack < 0.1 * timed.period_ps]
+        critical = np.isin(np.arange(design.nets), slow)
+    tiers = assign(design, stacking.style, stacking.cut, critical_nets=critical, progress=True)
+    outline = outline_for(design, tiers, stacking.utilisation)
+    say(report(design, tiers, outline.area))
+    placed = place_bonds(place(design, tiers, outline, progress=True), stacking.pitch)
+    shown = {
+        FLAT: measure(flat, activity, timed.period_ps),
+        stacking.style: measure(placed, activity, timed.period_ps),
+    }
+    folder = tiers_dir(preset, stacking.style)
+    with whole_directory(folder) as made:
+        write_all(placed, shown[stacking.style], stacking, timed.period_ps, made)
+        summary = {name: summarise(one) for name, one in shown.items()}
+        (made / "report.json").write_text(
+            json.dumps(summary | {"options": asdict(stacking)}, indent=2) + "\n"
+        )
+    figures = {}
+    for name, stack in ((FLAT, flat), (stacking.style, placed)):
+        values = summarise(shown[name]) | counts(stack)
+        figures |= {f"tiers.{name}.{key}": value for key, value in values.items()}
+        say(describe(name, values))
+    figures[f"tiers.{stacking.style}.seconds"] = perf_counter() - started
+    write_metrics(preset.name, figures)
+    return folder
+
+
+def reference(preset: Preset, design: Design, utilisation: float, say) -> Placement:
+    """2D placement of the same netlist; kept, as long as netlist and utilisation are the same."""
+    tiers = np.zeros(design.instances, np.int64)
+    outline = outline_for(design, tiers, utilisation)
+    source = (asic_dir(preset) / "netlist.json").read_bytes()
+    key = hashlib.sha256(source + f"{utilisation}".encode()).hexdigest()
+    folder = tiers_dir(preset, FLAT)
+    kept = folder / "placement.npz"
+    if kept.is_file():
+        stored = np.load(kept)
+        if str(stored["key"]) == key:
+            none = np.zeros(0)
+            crossing = Crossing.of(design, tiers)
+            return Placement(
+                *(design, tiers, outline, stored["x"], stored["y"], crossing, none, none)
+            )
+    say(f"placing the 2D reference: {design.instances} cells on {outline.area:.0f} um2")
+    placed = place(design, tiers, outline, progress=True)
+    with whole_directory(folder) as made:
+        (made / "flat.def").write_text(deffile.flat_def(placed, placed=True))
+        pictures.draw(placed, made, "2D")
+        pictures.write_gds(placed, made / "flat.gds")
+        np.savez(made / "placement.npz", key=key, x=placed.x, y=placed.y)
+    return placed
+
+
+def activity_of(preset: Preset, design: Design) -> Activity:
+    """How often nets and memories switch: uniform figures, the same for all that are compared."""
+    macros = [
+        one.name
+        for one, cell in zip(design.netlist.instances, design.masters, strict=True)
+        if cell.macro
+    ]
+    return uniform_activity(design.netlist, macros)
+
+
+def write_all(
+    placed: Placement, figures: Figures, stacking: Stacking, period_ps: float, made: Path
+) -> None:
+    """Write every format into its own directory below ``made``.
+
+    Raises
+    ------
+    SpecError
+        If a check of the written files fails.
+    """
+    design = placed.design
+    folders = {
+        name: made / name
+        for name in ("verilog", "hypergraph", "3dblox", "hotspot", "def", "pictures")
+    }
+    if placed.count == 2:
+        folders |= {name: made / name for name in ("pin3d", "iccad2022", "open3dflow")}
+    for folder in folders.values():
+        folder.mkdir()
+    for name, text in tier_verilog(design, placed.tiers).items():
+        (folders["verilog"] / name).write_text(text)
+    fixed = stacking.style == "memory-on-logic" or stacking.cut.fix_memories
+    hypergraphs.write(design, placed.tiers, folders["hypergraph"], fix_memories=fixed)
+    counted = hypergraphs.recount(folders["hypergraph"])
+    crossing = len(np.unique(placed.crossing.net))
+    if counted != crossing:
+        raise SpecError(f"the files' cut is {counted}, the placement's {crossing}: a bug")
+    threedblox.write(placed, folders["3dblox"], period_ps=period_ps)
+    broken = check3dblox.check(folders["3dblox"] / "stack.3dbx")
+    if broken:
+        raise SpecError(f"the 3DBlox package breaks {len(broken)} rules, first: {broken[0]}")
+    hotspot.write(figures.power_w, placed.outline, folders["hotspot"])
+    for name in [f"tier{tier}.def" for tier in range(placed.count)]:
+        shutil.copy(folders["3dblox"] / name, folders["def"] / name)
+    pictures.draw(placed, folders["pictures"], stacking.style)
+    pictures.write_gds(placed, folders["pictures"] / "stack.gds")
+    if placed.count == 2:
+        seed.write(placed, folders["pin3d"], period_ps=period_ps, utilisation=stacking.utilisation)
+        iccad2022.write(
+            placed,
+            folders["iccad2022"],
+            utilisation=stacking.utilisation,
+            pitch=stacking.pitch,
+        )
+        open3dflow.write(placed, folders["open3dflow"])
+
+
+def counts(placed: Placement) -> dict[str, float]:
+    """Cut nets, bonds, and the bottom tier's share of the area."""
+    areas = np.bincount(placed.tiers, placed.design.area[: placed.design.instances])
+    return {
+        "cut_nets": int(len(np.unique(placed.crossing.net))),
+        "bonds": len(placed.crossing),
+        "balance": float(areas[0] / areas.sum()),
+    }
+
+
+def prove_style(preset: Preset, style: str) -> Proof:
+    """Prove a built style's Verilog equal to the flat netlist, and write the figure.
+
+    Raises
+    ------
+    SpecError
+        If the style was not built, or something is not proven.
+    """
+    folder = tiers_dir(preset, style) / "verilog"
+    if not folder.is_dir():
+        raise SpecError(
+            f"no {folder}: build it with `make tiers PRESET={preset.name} STYLE={style}`"
+        )
+    design = load_design(preset)
+    files = sorted(folder.glob("*.v"))
+    log = build_dir(preset.name) / f"equiv-{style}.log"
+    flat = asic_dir(preset) / "netlist.v"
+    proof = prove(design.netlist, design.library, flat, files, log)
+    write_metrics(
+        preset.name,
+        {
+            f"tiers.{style}.equivalent": 1,
+            f"tiers.{style}.equivalent_flip_flops": proof.flip_flops,
+        },
+    )
+    return proof
+
+
+def summarise(figures: Figures) -> dict[str, float]:
+    """Figures under the names they have in ``metrics.json``."""
+    return {
+        "footprint_um2": figures.footprint_um2,
+        "hpwl_um": figures.hpwl_um,
+        "memory_access_ps": figures.memory_access_ps,
+        "period_ps": figures.period_ps,
+        "power_mw": figures.power.total,
+        "peak_c": figures.peak_c,
+    }
+
+
+def report(design: Design, tiers: np.ndarray, footprint: float) -> str:
+    """Cut nets, and area and utilisation of each tier."""
+    low, high = design.span(tiers)
+    areas = np.bincount(tiers, design.area[: design.instances])
+    each = ", ".join(
+        f"tier {tier} {area:.0f} um2 ({100 * area / footprint:.1f} % full)"
+        for tier, area in enumerate(areas)
+    )
+    return f"cut nets {int((low != high).sum())}, bonds {int((high - low).sum())}; {each}"
+
+
+def describe(name: str, values: dict[str, float]) -> str:
+    """One line of figures."""
+    return (
+        f"{name}: footprint {values['footprint_um2']:.0f} um2,"
+        f" wire {values['hpwl_um'] / 1e6:.3f} m,"
+        f" memory access {values['memory_access_ps']:.0f} ps, power {values['power_mw']:.2f} mW,"
+        f" peak {values['peak_c']:.1f} C"
+    )

@@ -1,0 +1,1 @@
+"""Files of open flows, one format a module."""

@@ -1,0 +1,159 @@
+"""Placed DEF of a tier, or of the flat reference."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from synth.asic.lef import DATABASE_UNITS, SITE
+from synth.asic.netlist import Netlist
+
+from ..placement.stack import Outline, Placement, port_places
+from ..verilog import TierPort, tier_netlist, tier_ports
+
+PIN_LAYER, BOND_LAYER = "metal4", "metal10"
+_HALF_PIN, _HALF_BOND = 140, 800
+
+
+@dataclass(frozen=True)
+class PlacedPin:
+    """A pin of the DEF: port, direction, centre in um, and whether it is a bond."""
+
+    name: str
+    direction: str
+    x: float
+    y: float
+    bond: bool = False
+
+
+def def_text(
+    netlist: Netlist,
+    outline: Outline,
+    row_um: float,
+    site_um: float,
+    pins: Iterable[PlacedPin],
+    places: dict[str, tuple[float, float]] | None,
+) -> str:
+    """Write a DEF; instances have no place if ``places`` is None."""
+    width, height = _units(outline.width), _units(outline.height)
+    rows, sites = int(outline.height / row_um + 1e-6), int(outline.width / site_um + 1e-6)
+    lines = [
+        "VERSION 5.8 ;",
+        'DIVIDERCHAR "/" ;',
+        'BUSBITCHARS "[]" ;',
+        f"DESIGN {netlist.name} ;",
+        f"UNITS DISTANCE MICRONS {DATABASE_UNITS} ;",
+        f"DIEAREA ( 0 0 ) ( {width} {height} ) ;",
+    ]
+    lines += [
+        f"ROW ROW_{row} {SITE} 0 {_units(row * row_um)} {'FS' if row % 2 else 'N'}"
+        f" DO {sites} BY 1 STEP {_units(site_um)} 0 ;"
+        for row in range(rows)
+    ]
+    lines.append(f"COMPONENTS {len(netlist.instances)} ;")
+    for one in netlist.instances:
+        at = ""
+        if places is not None:
+            x, y = places[one.name]
+            at = f" + PLACED ( {_units(x)} {_units(y)} ) N"
+        lines.append(f"- {one.name} {one.cell}{at} ;")
+    lines += ["END COMPONENTS", *_pins(list(pins))]
+    joined: dict[int, list[str]] = defaultdict(list)
+    for name, (_, net) in netlist.port_bits.items():
+        joined[net].append(f"( PIN {name} )")
+    for one in netlist.instances:
+        for pin, net in one.pins.items():
+            joined[net].append(f"( {one.name} {pin} )")
+    lines.append(f"NETS {len(joined)} ;")
+    for net in sorted(joined):
+        lines.append(f"- {netlist.nets[net]} {' '.join(joined[net])} ;")
+    return "\n".join([*lines, "END NETS", "END DESIGN", ""])
+
+
+def _pins(pins: list[PlacedPin]) -> list[str]:
+    lines = [f"PINS {len(pins)} ;"]
+    for pin in pins:
+        layer, half = (BOND_LAYER, _HALF_BOND) if pin.bond else (PIN_LAYER, _HALF_PIN)
+        lines += [
+            f"- {pin.name} + NET {pin.name} + DIRECTION {pin.direction.upper()} + USE SIGNAL",
+            f"  + LAYER {layer} ( {-half} {-half} ) ( {half} {half} )",
+            f"  + PLACED ( {_units(pin.x)} {_units(pin.y)} ) N ;",
+        ]
+    return [*lines, "END PINS"]
+
+
+def _units(um: float) -> int:
+    return round(um * DATABASE_UNITS)
+
+
+def flat_pins(placement: Placement) -> list[PlacedPin]:
+    """Ports of the flat netlist at the edge of the die."""
+    bits = placement.design.netlist.port_bits
+    xs, ys = port_places(len(bits), placement.outline)
+    return [
+        PlacedPin(name, direction, float(x), float(y))
+        for (name, (direction, _)), x, y in zip(bits.items(), xs, ys, strict=True)
+    ]
+
+
+def flat_def(placement: Placement, *, placed: bool) -> str:
+    """Whole netlist as one die; ``placed`` for the 2D reference, else a floorplan with its pins."""
+    design = placement.design
+    library = design.library
+    return def_text(
+        design.netlist,
+        placement.outline,
+        library.row_um,
+        library.site_um,
+        flat_pins(placement),
+        instance_places(placement) if placed else None,
+    )
+
+
+def instance_places(placement: Placement) -> dict[str, tuple[float, float]]:
+    """Lower left corner of each instance."""
+    names = [one.name for one in placement.design.netlist.instances]
+    x, y = placement.x[: len(names)].tolist(), placement.y[: len(names)].tolist()
+    return dict(zip(names, zip(x, y, strict=True), strict=True))
+
+
+def bond_places(placement: Placement) -> dict[tuple[int, int], tuple[float, float]]:
+    """Centre of the bond of each net above each tier, by net and lower tier."""
+    crossing = placement.crossing
+    keys = zip(crossing.net.tolist(), crossing.lower.tolist(), strict=True)
+    centres = zip(placement.bond_x.tolist(), placement.bond_y.tolist(), strict=True)
+    return dict(zip(keys, centres, strict=True))
+
+
+def tier_pins(placement: Placement, tier: int, ports: list[TierPort]) -> list[PlacedPin]:
+    """Ports of a tier: at a bond if the net crosses there, otherwise at the edge."""
+    bonds = bond_places(placement)
+    edge = {
+        net: pin
+        for pin, (_, net) in zip(
+            flat_pins(placement), placement.design.netlist.port_bits.values(), strict=True
+        )
+    }
+    found = []
+    for port in ports:
+        at = bonds.get((port.net, tier)) or bonds.get((port.net, tier - 1))
+        if at is None or (tier == 0 and port.net in edge):
+            at, bond = (edge[port.net].x, edge[port.net].y), False
+        else:
+            bond = True
+        found.append(PlacedPin(port.name, port.direction, *at, bond=bond))
+    return found
+
+
+def tier_defs(placement: Placement) -> dict[str, str]:
+    """File name and text of each tier's placed DEF."""
+    design, tiers = placement.design, placement.tiers
+    places = instance_places(placement)
+    library = design.library
+    files = {}
+    for tier, ports in enumerate(tier_ports(design, tiers)):
+        netlist = tier_netlist(design, tiers, tier, ports)
+        pins = tier_pins(placement, tier, ports)
+        files[f"tier{tier}.def"] = def_text(
+            netlist, placement.outline, library.row_um, library.site_um, pins, places
+        )
+    return files

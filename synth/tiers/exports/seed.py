@@ -1,0 +1,99 @@
+"""Seed directory of TaiWei-Pin-3D: floorplan with pins, netlist, constraints and partition."""
+
+from pathlib import Path
+
+from golden.spec import SpecError
+from synth.asic.netlist import verilog
+
+from ..placement.stack import Placement
+from .deffile import flat_def
+
+PLATFORM = "nangate45_3D"
+# The flow numbers tiers from the top.
+UPPER, LOWER = 0, 1
+
+
+def write(placement: Placement, folder: Path, *, period_ps: float, utilisation: float) -> None:
+    """Write ``results/.../seed`` and ``designs/.../config*.mk`` below a folder.
+
+    Raises
+    ------
+    SpecError
+        If there are not two tiers.
+    """
+    design = placement.design
+    if placement.count != 2:
+        raise SpecError(f"TaiWei-Pin-3D stacks 2 tiers, not {placement.count}")
+    name = design.netlist.name
+    seed = folder / "results" / PLATFORM / name / "seed"
+    config = folder / "designs" / PLATFORM / name
+    seed.mkdir(parents=True)
+    config.mkdir(parents=True)
+    (seed / "1_synth.sdc").write_text(sdc(name, period_ps))
+    (seed / "2_2_floorplan_io.def").write_text(flat_def(placement, placed=False))
+    (seed / "2_2_floorplan_io.v").write_text(verilog(design.netlist, design.library))
+    (seed / "partition.txt").write_text(partition_text(placement))
+    macros = sorted({cell.name for cell in design.masters if cell.macro})
+    percent = round(100 * utilisation)
+    (config / "config2d.mk").write_text(_config_2d(name, percent, bool(macros)))
+    (config / "config.mk").write_text(_config_3d(name, percent, bool(macros)))
+
+
+def partition_text(placement: Placement) -> str:
+    """Two tokens a line: instance, and 0 for the upper tier or 1 for the lower."""
+    sides = [UPPER if tier else LOWER for tier in placement.tiers]
+    names = [one.name for one in placement.design.netlist.instances]
+    return "".join(f"{name} {side}\n" for name, side in zip(names, sides, strict=True))
+
+
+def sdc(name: str, period_ps: float) -> str:
+    """Constraints in ns, as on nangate45."""
+    period = period_ps / 1000
+    return (
+        f"current_design {name}\n"
+        f"create_clock -name clk -period {period:.4f} [get_ports clk]\n"
+        f"set_input_delay {0.2 * period:.4f} -clock clk"
+        " [all_inputs -no_clocks]\n"
+        f"set_output_delay {0.2 * period:.4f} -clock clk [all_outputs]\n"
+    )
+
+
+def _config_2d(name: str, percent: int, macros: bool) -> str:
+    lines = [
+        f"export DESIGN_NAME = {name}",
+        f"export PLATFORM = {PLATFORM.removesuffix('_3D')}",
+        "export VERILOG_FILES = $(RESULTS_DIR)/seed/2_2_floorplan_io.v",
+        "export SYNTH_NETLIST_FILES = $(VERILOG_FILES)",
+        "export SDC_FILE = $(RESULTS_DIR)/seed/1_synth.sdc",
+        f"export CORE_UTILIZATION = {percent}",
+        "export CORE_MARGIN = 0",
+        "export ASPECT_RATIO = 1",
+        "export PLACE_DENSITY_LB_ADDON = 0.05",
+        "export TNS_END_PERCENT = 100",
+    ]
+    if macros:
+        lines += ["export ADDITIONAL_LEFS = $(DESIGN_DIR)/cells.lef"]
+        lines += ["export ADDITIONAL_LIBS = $(DESIGN_DIR)/cells.lib"]
+    return "\n".join([*lines, ""])
+
+
+def _config_3d(name: str, percent: int, macros: bool) -> str:
+    lefs = "$(PLATFORM_DIR)/lef"
+    lines = [
+        f"export DESIGN_NAME = {name}",
+        f"export PLATFORM = {PLATFORM}",
+        f"export CORE_UTILIZATION = {percent}",
+        "export CORE_MARGIN = 0",
+        f"export SC_LEF_UPPER_COVER = {lefs}/bottom.lef {lefs}/upper.cover.lef",
+        f"export SC_LEF_BOTTOM_COVER = {lefs}/bottom.cover.lef {lefs}/upper.lef",
+        "export MACRO_PLACE_HALO_UPPER = 1.4 1.4",
+        "export MACRO_PLACE_HALO_BOTTOM = 1.4 1.4",
+    ]
+    if macros:
+        lines += [
+            "export ADDITIONAL_LEFS = $(DESIGN_DIR)/cells.lef",
+            "export ADDITIONAL_LEFS_UPPER_COVER = $(DESIGN_DIR)/cells.lef",
+            "export ADDITIONAL_LEFS_BOTTOM_COVER = $(DESIGN_DIR)/cells.lef",
+            "export ADDITIONAL_LIBS = $(DESIGN_DIR)/cells.lib",
+        ]
+    return "\n".join([*lines, ""])

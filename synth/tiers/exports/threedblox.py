@@ -1,0 +1,121 @@
+"""3DBlox package as OpenROAD reads it: chiplets, stack, bump maps, netlists, constraints, DEF.
+
+Tier 0 lies face up on the package; every other tier lies face down on the one below: the first pair
+is bonded face to face, further tiers face to back.
+"""
+
+from pathlib import Path
+
+from synth.asic.lef import BOND_MACRO, bond_lef, cells_lef, tech_lef
+from synth.asic.liberty import write_liberty
+
+from ..placement.stack import Placement
+from ..verilog import plain, tier_name, tier_ports, tier_verilog, top_verilog
+from .deffile import tier_defs
+from .seed import sdc
+
+THICKNESS_UM = 20.0
+
+
+def write(placement: Placement, folder: Path, *, period_ps: float) -> None:
+    """Write the whole package into a folder."""
+    design, count = placement.design, placement.count
+    name, library = design.netlist.name, design.library
+    files = tier_verilog(design, placement.tiers)
+    files |= tier_defs(placement)
+    files["top.v"] = top_verilog(design, tier_ports(design, placement.tiers), stubs=True)
+    files["tech.lef"] = tech_lef(library)
+    files["cells.lef"] = cells_lef(library, sorted(design.netlist.cells()))
+    files["bond.lef"] = bond_lef()
+    files["cells.lib"] = write_liberty(library)
+    for tier in range(count):
+        files[f"tier{tier}.sdc"] = sdc(tier_name(name, tier), period_ps)
+    for lower in range(count - 1):
+        upper_text = _bump_map(placement, lower)
+        files[f"tier{lower}_up.bmap"] = files[f"tier{lower + 1}_down.bmap"] = upper_text
+    files["stack.3dbv"] = _chiplets(placement)
+    files["stack.3dbx"] = _stack(placement)
+    for file, text in files.items():
+        (folder / file).write_text(text)
+
+
+def _bump_map(placement: Placement, lower: int) -> str:
+    """Bonds between a tier and the next; the same text serves both sides."""
+    crossing, netlist = placement.crossing, placement.design.netlist
+    lines = []
+    for net, tier, x, y in zip(
+        crossing.net.tolist(),
+        crossing.lower.tolist(),
+        placement.bond_x.tolist(),
+        placement.bond_y.tolist(),
+        strict=True,
+    ):
+        if tier == lower:
+            name = plain(netlist.nets[net])
+            lines.append(f"hb_{name} {BOND_MACRO} {x:.3f} {y:.3f} {name} {netlist.nets[net]}")
+    return "\n".join([*lines, ""])
+
+
+def _chiplets(placement: Placement) -> str:
+    width, height = placement.outline.width, placement.outline.height
+    corners = f"[[0, 0], [{width:.3f}, 0], [{width:.3f}, {height:.3f}], [0, {height:.3f}]]"
+    lines = ["Header: {version: 2.5, unit: micron, precision: 2000}", "ChipletDef:"]
+    for tier in range(placement.count):
+        lines += [
+            f"  {tier_name(placement.design.netlist.name, tier)}:",
+            "    type: die",
+            f"    design_area: [{width:.3f}, {height:.3f}]",
+            f"    thickness: {THICKNESS_UM}",
+            "    shrink: 1.0",
+            f"    tsv: {'true' if tier > 1 or tier == 0 else 'false'}",
+            "    regions:",
+        ]
+        for region, (side, layer, bumps) in _regions(tier, placement.count).items():
+            metal = f"layer: {layer}, " if layer else ""
+            mapped = f", bmap: {bumps}" if bumps else ""
+            lines.append(f"      {region}: {{side: {side}, {metal}coords: {corners}{mapped}}}")
+        lines += [
+            "    external:",
+            "      APR_tech_file: [tech.lef]",
+            "      LEF_file: [cells.lef, bond.lef]",
+            "      liberty_file: [cells.lib]",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _regions(tier: int, count: int) -> dict[str, tuple[str, str, str]]:
+    """Side, layer and bump map of a tier's regions."""
+    if tier == 0:
+        up = {"up": ("front", "metal10", "tier0_up.bmap")} if count > 1 else {}
+        return {**up, "package": ("back", "", "")}
+    down = {"down": ("front", "metal10", f"tier{tier}_down.bmap")}
+    up = {"up": ("back", "metal1", f"tier{tier}_up.bmap")} if tier + 1 < count else {}
+    return down | up
+
+
+def _stack(placement: Placement) -> str:
+    name, count = placement.design.netlist.name, placement.count
+    lines = [
+        'Header: {version: "1.0", unit: micron, precision: 2000, include: [stack.3dbv]}',
+        f"Design: {{name: {name}, external: {{verilog_file: top.v}}}}",
+        "ChipletInst:",
+    ]
+    lines += [
+        f"  tier{tier}: {{reference: {tier_name(name, tier)},"
+        f" external: {{sdc_file: tier{tier}.sdc, def_file: tier{tier}.def}}}}"
+        for tier in range(count)
+    ]
+    lines.append("Stack:")
+    lines += [
+        f"  tier{tier}: {{loc: [0.0, 0.0], z: {tier * THICKNESS_UM},"
+        f" orient: {'MZ' if tier else 'R0'}}}"
+        for tier in range(count)
+    ]
+    lines.append("Connection:")
+    lines += [
+        f"  bond{tier}: {{top: tier{tier + 1}.regions.down, bot: tier{tier}.regions.up,"
+        " thickness: 0.0}"
+        for tier in range(count - 1)
+    ]
+    lines.append('  package: {top: tier0.regions.package, bot: "~", thickness: 0.0}')
+    return "\n".join([*lines, ""])

@@ -1,0 +1,153 @@
+"""What a placement is worth: footprint, wire, memory access, power, temperature.
+
+Wires are as long as the half-perimeter of their net on each tier, with the resistance and
+capacitance of :mod:`synth.asic.wires`; the clock has a tree of its own on each tier. 2D and 3D
+are measured alike, at the same clock period.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from synth.asic.netlist import Netlist
+from synth.asic.power import Activity, Power, estimate
+from synth.asic.timing import Timing, analyse
+
+from .placement.stack import Placement, wire_lengths
+from .thermal import temperatures
+
+# Blocks of the power map on each side of a tier.
+GRID = 8
+# Without a simulation: transitions a net and cycle, and accesses a memory and cycle.
+TOGGLES, ACCESSES = 0.1, 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """Measures of a placement.
+
+    Members
+    -------
+    footprint_um2 : of one tier's outline
+    hpwl_um : sum of half-perimeters of all nets but the clock's
+    memory_access_ps : register to memory to register, of the slowest memory
+    period_ps : shortest clock period
+    power : mW by cause
+    power_w : W of each block of each tier, float [tiers, GRID, GRID]
+    peak_c : highest temperature
+    """
+
+    footprint_um2: float
+    hpwl_um: float
+    memory_access_ps: float
+    period_ps: float
+    power: Power
+    power_w: np.ndarray
+    peak_c: float
+
+
+def uniform_activity(netlist: Netlist, macros: list[str]) -> Activity:
+    """Activity of a design that nobody has simulated."""
+    return Activity(dict.fromkeys(netlist.nets, TOGGLES), dict.fromkeys(macros, ACCESSES))
+
+
+def net_lengths(placement: Placement) -> tuple[dict[int, float], dict[int, int]]:
+    """Wire in um of each net but the clock's, and bonds of each that crosses."""
+    lengths = wire_lengths(placement)
+    clock = placement.design.clock_nets
+    wires = {net: float(length) for net, length in enumerate(lengths) if not clock[net]}
+    net, count = np.unique(placement.crossing.net, return_counts=True)
+    return wires, dict(zip(net.tolist(), count.tolist(), strict=True))
+
+
+def timing(placement: Placement) -> Timing:
+    """Longest path and memory paths, with wires and bonds."""
+    wires, bonds = net_lengths(placement)
+    design = placement.design
+    return analyse(design.netlist, design.library, wires, bonds=bonds)
+
+
+def measure(placement: Placement, activity: Activity, period_ps: float) -> Figures:
+    """All figures of a placement.
+
+    Parameters
+    ----------
+    activity : of nets and macros a cycle
+    period_ps : clock period for the power, the same for all that are compared
+    """
+    wires, bonds = net_lengths(placement)
+    timed = timing(placement)
+    access = max((path.to_ps + path.from_ps for path in timed.memories.values()), default=0.0)
+    power, power_w = power_map(placement, activity, period_ps, wires, bonds)
+    outline = placement.outline
+    return Figures(
+        footprint_um2=outline.area,
+        hpwl_um=sum(wires.values()),
+        memory_access_ps=access,
+        period_ps=timed.period_ps,
+        power=power,
+        power_w=power_w,
+        peak_c=float(temperatures(power_w, outline.width, outline.height).max()),
+    )
+
+
+def power_map(
+    placement: Placement,
+    activity: Activity,
+    period_ps: float,
+    wires: Mapping[int, float],
+    bonds: Mapping[int, int],
+) -> tuple[Power, np.ndarray]:
+    """Power by cause in mW, and W of each block; what is driven or stands in a block is its own."""
+    design, outline = placement.design, placement.outline
+    inside = slice(design.instances)
+    middle_x = placement.x[inside] + design.width[inside] / 2
+    middle_y = placement.y[inside] + design.height[inside] / 2
+    column = np.clip(middle_x / outline.width * GRID, 0, GRID - 1).astype(int)
+    row = np.clip(middle_y / outline.height * GRID, 0, GRID - 1).astype(int)
+    block = (placement.tiers * GRID + row) * GRID + column
+    clock_um = clock_tree_um(placement)
+    total: dict[str, float] = {}
+    watts = np.zeros(placement.count * GRID * GRID)
+    for number in range(len(watts)):
+        members = [design.netlist.instances[one] for one in np.flatnonzero(block == number)]
+        part = replace(design.netlist, instances=members)
+        share = clock_um[number // GRID**2] / GRID**2
+        found = estimate(
+            *(part, design.library, activity, period_ps, wires), bonds=bonds, clock_um=share
+        )
+        for cause, milliwatts in vars(found).items():
+            total[cause] = total.get(cause, 0.0) + milliwatts
+        watts[number] = found.total / 1000
+    return Power(**total), watts.reshape(placement.count, GRID, GRID)
+
+
+def clock_tree_um(placement: Placement) -> list[float]:
+    """Wire of the clock's tree on each tier: halves are joined at their middles, down to leaves."""
+    design = placement.design
+    pins = design.clock_nets[design.net_of_pin] & (design.pin_cell < design.instances)
+    dx, dy = design.pin_offsets
+    x, y = placement.x[design.pin_cell] + dx, placement.y[design.pin_cell] + dy
+    tiers = design.cell_tiers(placement.tiers)[design.pin_cell]
+    return [
+        _tree(np.stack([x, y], axis=1)[pins & (tiers == tier)]) for tier in range(placement.count)
+    ]
+
+
+def _tree(points: np.ndarray) -> float:
+    total, open_groups = 0.0, [points]
+    while open_groups:
+        group = open_groups.pop()
+        if len(group) < 2:
+            continue
+        centre = group.mean(axis=0)
+        if len(group) <= 4:
+            total += float(np.abs(group - centre).sum())
+            continue
+        axis = int(np.argmax(np.ptp(group, axis=0)))
+        ordered = group[np.argsort(group[:, axis], kind="stable")]
+        for half in (ordered[: len(group) // 2], ordered[len(group) // 2 :]):
+            total += float(np.abs(half.mean(axis=0) - centre).sum())
+            open_groups.append(half)
+    return total

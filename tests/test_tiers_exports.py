@@ -1,0 +1,232 @@
+"""Files of open flows: complete, read by others without a warning, and checks that can fail."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiers_design import shelf_placement, small_design
+
+from golden.spec import SpecError
+from synth.asic.lef import bond_lef, cells_lef, tech_lef
+from synth.tiers.assign import assign
+from synth.tiers.checks import read_layouts, seed_problems
+from synth.tiers.exports import (
+    deffile,
+    hotspot,
+    hypergraphs,
+    iccad2022,
+    open3dflow,
+    seed,
+    threedblox,
+)
+from synth.tiers.exports.check3dblox import check
+from synth.tiers.pictures import draw, write_gds
+from synth.tiers.verilog import tier_verilog
+
+DESIGN = small_design()
+NAMES = {one.name for one in DESIGN.netlist.instances}
+
+
+@pytest.fixture(scope="module")
+def placement():
+    return shelf_placement(DESIGN, assign(DESIGN, "logic-on-logic"))
+
+
+def test_verilog_has_every_instance_once_under_its_name(placement):
+    files = tier_verilog(DESIGN, placement.tiers)
+    assert set(files) == {"tier0.v", "tier1.v", "top.v"}
+    found = []
+    for tier in (0, 1):
+        words = re.findall(r"^  (\w+_X\d|fakeram\w+) (\w+) \(", files[f"tier{tier}.v"], re.M)
+        found += [name for _, name in words]
+        members = np.flatnonzero(placement.tiers == tier)
+        here = {DESIGN.netlist.instances[cell].name for cell in members}
+        assert {name for _, name in words} == here
+    assert sorted(found) == sorted(NAMES)
+    crossing = {DESIGN.netlist.nets[net] for net in placement.crossing.net}
+    inner = {name for name in crossing if "[" not in name and name != "clk"}
+    assert inner == set(re.findall(r"^  wire (\w+);", files["top.v"], re.M))
+
+
+def test_recount_agrees_and_sees_a_change(placement, tmp_path):
+    hypergraphs.write(DESIGN, placement.tiers, tmp_path, fix_memories=True)
+    cut = len(set(placement.crossing.net.tolist()))
+    assert hypergraphs.recount(tmp_path) == cut
+    path = tmp_path / "netlist.hgr.part.2"
+    flipped = [str(1 - int(part)) for part in path.read_text().split()]
+    path.write_text("\n".join([*flipped[: len(flipped) // 2]]))
+    with pytest.raises(SpecError, match=r"netlist.hgr.part.2: has \d+ parts: must be \d+$"):
+        hypergraphs.recount(tmp_path)
+    half = np.random.default_rng(1).permutation(len(flipped)) % 2
+    path.write_text("\n".join(map(str, half)))
+    assert hypergraphs.recount(tmp_path) != cut
+
+
+def test_layouts_are_read_without_a_warning_and_a_broken_one_is_not(placement, tmp_path):
+    lefs = []
+    for name, text in {
+        "tech.lef": tech_lef(DESIGN.library),
+        "cells.lef": cells_lef(DESIGN.library, sorted(DESIGN.netlist.cells())),
+        "bond.lef": bond_lef(),
+    }.items():
+        lefs.append(tmp_path / name)
+        lefs[-1].write_text(text)
+    files = deffile.tier_defs(placement) | {"flat.def": deffile.flat_def(placement, placed=False)}
+    defs = []
+    for name, text in files.items():
+        defs.append(tmp_path / name)
+        defs[-1].write_text(text)
+    assert read_layouts(lefs, defs) == []
+    defs[0].write_text(files["tier0.def"].replace("COMPONENTS", "COMPNENTS"))
+    assert len(read_layouts(lefs, defs[:1])) >= 1
+
+
+def test_def_has_what_was_placed(placement):
+    text = deffile.tier_defs(placement)["tier1.def"]
+    found = re.findall(r"^- (\S+) \S+ \+ PLACED \( (\d+) (\d+) \) N ;", text, re.M)
+    names = [one.name for one in DESIGN.netlist.instances]
+    for name, x, y in found:
+        cell = names.index(name)
+        assert (int(x), int(y)) == (
+            round(placement.x[cell] * 2000),
+            round(placement.y[cell] * 2000),
+        )
+    assert len(found) == (placement.tiers == 1).sum()
+    centres = np.stack([placement.bond_x, placement.bond_y], axis=1)
+    bonds = {(round(x * 2000), round(y * 2000)) for x, y in centres}
+    pins = re.findall(r"LAYER metal10 .*\n  \+ PLACED \( (\d+) (\d+) \)", text)
+    assert {(int(x), int(y)) for x, y in pins} == bonds
+
+
+def test_seed_lists_every_instance_and_no_port(placement, tmp_path):
+    seed.write(placement, tmp_path, period_ps=1000.0, utilisation=0.7)
+    folder = tmp_path / "results/nangate45_3D/small/seed"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "1_synth.sdc",
+        "2_2_floorplan_io.def",
+        "2_2_floorplan_io.v",
+        "partition.txt",
+    ]
+    assert seed_problems(folder) == []
+    lines = dict(line.split() for line in (folder / "partition.txt").read_text().splitlines())
+    assert set(lines) == NAMES
+    # The flow's upper tier is 0.
+    assert lines["neurons__memory__ram"] == "0" and lines["array__g0"] == "1"
+    text = (folder / "partition.txt").read_text()
+    (folder / "partition.txt").write_text(text.replace("array__g0 1\n", "clk 1\n"))
+    assert seed_problems(folder) == ["array__g0 has no tier", "clk is no instance"]
+    config = tmp_path / "designs/nangate45_3D/small"
+    keys = re.findall(r"export (\w+) =", (config / "config.mk").read_text())
+    assert {"DESIGN_NAME", "PLATFORM", "SC_LEF_UPPER_COVER", "ADDITIONAL_LIBS"} <= set(keys)
+
+
+def test_open3dflow_ports_meet(placement, tmp_path):
+    open3dflow.write(placement, tmp_path)
+    ports = {}
+    for die in ("bottom", "top"):
+        text = (tmp_path / die / "netlist.v").read_text()
+        ports[die] = re.search(r"module \w+ \((.*)\);", text)[1].split(", ")
+        assert len((tmp_path / die / "pins.txt").read_text().splitlines()) == len(ports[die])
+    up = {name[:-2] for name in ports["bottom"] if name.endswith("_o")}
+    assert up and up <= {name[:-2] for name in ports["top"] if name.endswith("_i")}
+    assert open3dflow.natural("a_10") > open3dflow.natural("a_9")
+
+
+def test_iccad_counts_and_terminals(placement, tmp_path):
+    iccad2022.write(placement, tmp_path, utilisation=0.7, pitch=1.6)
+    case = (tmp_path / "case.txt").read_text()
+    assert case.startswith("NumTechnologies 1\nTech TA ")
+    assert f"NumInstances {len(NAMES)}\n" in case
+    assert "TerminalSize 1600 1600\nTerminalSpacing 1600\n" in case
+    for net, pins in re.findall(r"^Net (\S+) (\d+)\n", case, re.M):
+        after = case[case.index(f"Net {net} {pins}\n") :].splitlines()[1 : int(pins) + 1]
+        assert all(line.startswith("Pin ") for line in after)
+    solution = (tmp_path / "placement.txt").read_text()
+    terminals = re.findall(r"^Terminal (\S+) ", solution, re.M)
+    assert f"NumTerminals {len(terminals)}\n" in solution
+    assert len(set(terminals)) == len(terminals) <= len(placement.crossing)
+
+
+def test_hotspot_files_name_the_same_blocks(tmp_path, placement):
+    power = np.arange(32.0).reshape(2, 4, 4) / 1000
+    hotspot.write(power, placement.outline, tmp_path)
+    names, values = (tmp_path / "stack.ptrace").read_text().splitlines()
+    blocks = [line.split() for tier in (0, 1) for line in (tmp_path / f"tier{tier}.flp").open()]
+    assert names.split() == [block[0] for block in blocks]
+    assert sum(map(float, values.split())) == pytest.approx(power.sum())
+    area = sum(float(w) * float(h) for _, w, h, _, _ in blocks)
+    assert area == pytest.approx(2e-12 * placement.outline.area, rel=1e-4)
+    layers = re.findall(r"\w+\.flp", (tmp_path / "stack.lcf").read_text())
+    assert layers == ["tier0.flp", "bond.flp", "tier1.flp"]
+
+
+def test_pictures(placement, tmp_path):
+    draw(placement, tmp_path, "small")
+    write_gds(placement, tmp_path / "a.gds")
+    write_gds(placement, tmp_path / "b.gds")
+    assert (tmp_path / "a.gds").read_bytes() == (tmp_path / "b.gds").read_bytes()
+    assert (tmp_path / "tier0.png").stat().st_size > 10_000
+    assert (tmp_path / "tier1.png").is_file()
+
+
+@pytest.fixture
+def package(placement, tmp_path):
+    threedblox.write(placement, tmp_path, period_ps=1000.0)
+    return tmp_path
+
+
+def test_3dblox_package_is_clean(package):
+    assert check(package / "stack.3dbx") == []
+    up, down = (package / f"{name}.bmap" for name in ("tier0_up", "tier1_down"))
+    assert up.read_text() == down.read_text()
+    assert all(len(line.split()) == 6 for line in up.read_text().splitlines())
+
+
+def test_3dblox_of_three_tiers_is_clean(tmp_path):
+    tiers = np.arange(DESIGN.instances) % 3
+    threedblox.write(shelf_placement(DESIGN, tiers), tmp_path, period_ps=1000.0)
+    assert check(tmp_path / "stack.3dbx") == []
+
+
+BROKEN = {
+    "overlap": ("stack.3dbx", "z: 20.0", "z: 19.0", "tier0 and tier1 overlap"),
+    "apart in x": ("stack.3dbx", r"tier1: \{loc: \[0.0", "tier1: {loc: [500.0", "do not overlap"),
+    "upside down": ("stack.3dbx", "orient: MZ", "orient: R0", "the top must face down"),
+    "gap": ("stack.3dbx", "z: 20.0", "z: 25.0", "surfaces are 5 um apart: must be 0"),
+    "loose": ("stack.3dbx", 'bot: "~"', "bot: tier0.regions.up", "is not connected to the"),
+    "outside": ("tier0_up.bmap", r"HBT \S+", "HBT 900.0", "is outside"),
+    "shorted": ("tier0_up.bmap", r" (\S+)\n", " other\n", "is on"),
+    "no orient": ("stack.3dbx", ", orient: MZ", "", "Stack tier1: key orient is missing"),
+    "no top": ("stack.3dbx", r"top: tier1\S+ bot", "bot", "key top is missing"),
+    "no type": ("stack.3dbv", "    type: die\n", "", "key type is missing"),
+    "type": ("stack.3dbv", "type: die", "type: cake", "type cake is none of die"),
+    "coords": ("stack.3dbv", r", \[0, [\d.]+\]\]", "]", "coords must have four points"),
+    "no design name": ("stack.3dbx", "{name: small, ", "{", "Design: key name is missing"),
+    "no reference": ("stack.3dbx", "reference: small_tier1,", "", "key reference is missing"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_3dblox_is_seen(package, name):
+    file, old, new, said = BROKEN[name]
+    path = package / file
+    text, changed = re.subn(old, new, path.read_text(), count=1)
+    assert changed
+    path.write_text(text)
+    assert any(said in problem for problem in check(package / "stack.3dbx"))
+
+
+def test_two_dies_alone(placement, tmp_path):
+    tiers = placement.tiers.copy()
+    tiers[:3] = 2
+    three = replace(placement, tiers=tiers)
+    for write, message in (
+        (
+            lambda: seed.write(three, tmp_path, period_ps=1e3, utilisation=0.7),
+            "TaiWei-Pin-3D",
+        ),
+        (lambda: open3dflow.write(three, tmp_path), "Open3DFlow stacks 2 dies, not 3"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            write()
