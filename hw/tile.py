@@ -241,10 +241,12 @@ class Tile(wiring.Component):
             residual.qkv.eq(self.config.qkv),
         ]
         one = 1 << self.preset.quant.frac_bits
+        # Spikes of a core that passes over the tokens once may wait before their layer starts.
+        begun = ~self.start
         with m.If(joins):
             m.d.comb += [
-                residual.i.valid.eq(attention.o.valid),
-                attention.o.ready.eq(residual.i.ready),
+                residual.i.valid.eq(attention.o.valid & begun),
+                attention.o.ready.eq(residual.i.ready & begun),
             ]
             for lane in range(self.preset.engine.neuron_lanes):
                 for step in range(self.preset.network.time_steps):
@@ -286,7 +288,7 @@ class Tile(wiring.Component):
         ]
         with m.If(skip):
             m.d.comb += [
-                packer.i.valid.eq(attention.o.valid),
+                packer.i.valid.eq(attention.o.valid & ~self.start),
                 packer.i.payload.eq(attention.o.payload),
             ]
         with m.Else():
