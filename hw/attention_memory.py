@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from golden.attention_memory import state_memory
 from golden.spec import Preset, parse_preset
-from golden.widths import score_bits
 
 from .attention_kinds import make_core
 
@@ -92,16 +92,12 @@ def attention_storage(preset: Preset) -> Storage:
         return stored_bits(make_core(preset.replace(network__attention=attention, **changes)))
 
     other = {"network__qkv": "auto"}
-    net = preset.network
     return Storage(
         preset=preset,
         dyn=of("lrf-dyn"),
         kv=of("a2os2a", engine__attention_order="kv", **other),
         rows=of("a2os2a", engine__attention_order="qk", **other),
-        map=net.time_steps
-        * net.heads
-        * preset.tokens**2
-        * score_bits(preset.quant.key_bits, net.head_channels),
+        map=state_memory(preset)["map"],
     )
 
 

@@ -17,6 +17,9 @@ from .matrix import run_bench
 # Engines whose growth is measured.
 LANES = (4, 8, 16, 32, 64)
 
+# Tokens for which the latency of causal attention is measured.
+CAUSAL_TOKENS = (4, 9, 16)
+
 app = typer.Typer(add_completion=False, help="Simulate blocks on Verilator against golden vectors.")
 
 
@@ -164,6 +167,32 @@ def run_axi_ports(
     except verilator.SimulationError as error:
         raise _stop(str(error)) from None
     typer.echo(f"{len(outcome.tests)} tests with {images} images passed in {outcome.seconds:.0f} s")
+
+
+@app.command("attention")
+@friendly_errors
+def attention_cycles(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base-lrf",
+    images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 2,
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+) -> None:
+    """Measure the cycles that a local branch adds, and the latency of causal attention."""
+    from golden.checkpoint import Checkpoint, checkpoint_path
+    from golden.metrics import write_metrics
+
+    from .attention_cycles import causal_latency, local_extra_cycles
+
+    spec = load_preset(preset)
+    figures = local_extra_cycles(Checkpoint.load(checkpoint or checkpoint_path(spec), spec), images)
+    latency = {tokens: causal_latency(spec, tokens) for tokens in CAUSAL_TOKENS}
+    write_metrics(spec.name, {**figures, "attention.causal_latency_cycles": max(latency.values())})
+    typer.echo(
+        f"cores alone, {images} images: LRF-SSA {figures['attention.lrf_cycles']:.0f} cycles an"
+        f" image, A2OS2A {figures['attention.a2os2a_cycles']:.0f},"
+        f" {100 * figures['attention.lrf_extra_cycles_ratio']:+.2f} %"
+    )
+    shown = ", ".join(f"{cycles} at N = {tokens}" for tokens, cycles in latency.items())
+    typer.echo(f"causal attention, a token's last slice in to its last out: {shown} cycles")
 
 
 @app.command("uart")
