@@ -39,7 +39,7 @@ class PacketPort(wiring.Component):
     Latency and resources
     ---------------------
     Nothing is registered on the way of a byte. Beside the cycles that the accelerator counts, a run
-    takes those of two frames and their replies: about 60, and 4 a class.
+    takes those of two frames and their replies: about 60, and 6 a class.
 
     Parameters
     ----------

@@ -16,7 +16,8 @@ from .yosys import run_yosys
 
 _MODULE = re.compile(r"^module (\w+)\b.*?endmodule", re.MULTILINE | re.DOTALL)
 _SPECIFY = re.compile(r"^\s*specify\b.*?endspecify", re.MULTILINE | re.DOTALL)
-_WORD = re.compile(r"\b[A-Z]\w+")
+# Not within quotes, where parameters have values like "INV".
+_WORD = re.compile(r"(?<!\")\b[A-Z]\w+")
 _INCLUDE = re.compile(r'^`include "([^"]+)"', re.MULTILINE)
 
 

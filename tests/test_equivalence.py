@@ -59,10 +59,10 @@ def test_unknown_block(tmp_path):
         proofs(["alu"], tmp_path)
 
 
-def test_unknown_block_on_the_command_line(capfd):
+def test_unknown_block_on_the_command_line():
     result = CliRunner().invoke(app, ["equivalence", "--block", "alu"])
     assert result.exit_code == 2
-    assert capfd.readouterr().err.startswith("error: no block alu: known are board, uart, ")
+    assert result.stderr.startswith("error: no block alu: known are board, uart, ")
 
 
 def test_memories_are_those_with_a_write_port():
