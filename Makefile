@@ -22,11 +22,12 @@ GOLDEN := $(wildcard golden/*.py)
 HW := $(wildcard hw/*.py)
 SIM := $(wildcard sim/*.py sim/*.sv)
 FPGA := $(wildcard synth/fpga/*.py)
+ASIC := $(wildcard synth/asic/*.py) synth/yosys.py
 LIMIT := $(if $(filter all,$(IMAGES)),,--images $(IMAGES))
 
 export WAVES
 
-.PHONY: all test verilog axi sim mapped fpga program tiers train metrics lint clean help setup
+.PHONY: all test verilog axi sim mapped fpga asic program tiers train metrics lint clean help setup
 .DELETE_ON_ERROR:
 
 all: $(B)/golden.done $(B)/sim-$(IMAGES).done metrics ## classify PRESET's test images on generated hardware
@@ -83,6 +84,8 @@ train: $(READY) ## train PRESET and write its checkpoint; resumes where it was s
 metrics: $(READY) ## figures measured so far for PRESET
 	@$(PY) -m golden metrics --preset $(PRESET)
 
+asic: $(B)/asic/power.done ## standard cells: area, slack and power of PRESET
+
 clean: ## remove everything built; keeps the virtual environment
 	rm -rf build
 
@@ -105,6 +108,15 @@ $(B)/fpga/$(BOARD)/.done: $(FPGA_READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT))
 # Place and route come with the chips' data: 400 MB that nothing else needs.
 $(FPGA_READY): $(READY)
 	$(PY) -m pip install -q --disable-pip-version-check -e '.[fpga]'
+	@touch $@
+
+$(B)/asic/report.json: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(ASIC)
+	$(PY) -m synth.asic synth --preset $(PRESET)
+
+$(B)/asic/power.done: $(B)/asic/report.json $(CHECKPOINT) $(SIM)
+	@scripts/system-packages sta=opensta
+	$(PY) -m sim record --preset $(PRESET)
+	$(PY) -m synth.asic power --preset $(PRESET)
 	@touch $@
 
 # What must come from the system: a C++ compiler, make, perl, and Python's venv and shared library.

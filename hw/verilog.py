@@ -63,21 +63,22 @@ def plain_names(text: str) -> str:
     return _INDEXED.sub(lambda name: name[0].replace("[", ".").replace("]", ""), text)
 
 
-def generate(component: wiring.Component, name: str) -> Generated:
+def generate(component: wiring.Component, name: str, platform: object = None) -> Generated:
     """Convert a component to Verilog.
 
     Parameters
     ----------
     component : what to convert; its ports become ``i__payload``, ``i__valid`` and so on
     name : name of the top module
+    platform : what components are elaborated for
 
     Returns
     -------
     Generated
         The text, and the cells of the design, as Yosys' ``stat`` counts them.
     """
-    text = without_zero_contents(rtlil.convert(component, name=name, emit_src=False))
-    text = plain_names(text)
+    text = rtlil.convert(component, name=name, emit_src=False, platform=platform)
+    text = plain_names(without_zero_contents(text))
     attributes = " ".join(f"-remove {attribute}" for attribute in _ATTRIBUTES)
     script = (
         f"read_rtlil <<rtlil\n{text}\nrtlil",

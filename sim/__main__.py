@@ -1,5 +1,4 @@
-"""Commands: ``python -m sim list``, ``block NAME``, ``run --preset P``, ``gates FILES`` and
-``uart --preset P``."""
+"""Commands: ``python -m sim list``, ``block``, ``run``, ``gates``, ``record`` and ``uart``."""
 
 import subprocess
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated
 import typer
 
 from golden.cli import friendly_errors
-from golden.metrics import write_metrics
+from golden.metrics import build_dir, write_metrics
 from golden.spec import load_preset
 
 from . import verilator
@@ -193,6 +192,24 @@ def attention_cycles(
     )
     shown = ", ".join(f"{cycles} at N = {tokens}" for tokens, cycles in latency.items())
     typer.echo(f"causal attention, a token's last slice in to its last out: {shown} cycles")
+
+
+@app.command("record")
+@friendly_errors
+def run_record(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 1,
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+) -> None:
+    """Record the registers of the RTL that `python -m synth.asic synth` mapped."""
+    from .recorder import record
+
+    spec = load_preset(preset)
+    try:
+        path = record(spec, build_dir(spec.name) / "asic", images, checkpoint, progress=typer.echo)
+    except verilator.SimulationError as error:
+        raise _stop(str(error)) from None
+    typer.echo(f"wrote {path}")
 
 
 @app.command("uart")

@@ -73,7 +73,7 @@ class Netlist:
     ports : by name
     instances : in a fixed order
     nets : name of each net; nets are numbers from 0. A net at a port is named as the port's bit
-    origins : signal in the RTL that a flip-flop or macro drives, by net, where it has one
+    origins : signal in the RTL of each net that an input, a flip-flop or a macro drives
     """
 
     name: str
@@ -213,6 +213,12 @@ def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
     if undriven:
         raise SpecError(f"{top} has {len(undriven)} nets that nothing drives")
     driven = {
+        bit
+        for port in module["ports"].values()
+        if port["direction"] == "input"
+        for bit in port["bits"]
+    }
+    driven |= {
         bit
         for _, kind, pins, _ in instances
         if library[kind].sequential

@@ -18,8 +18,10 @@ from golden.metrics import build_dir, write_metrics
 from golden.ranges import built_widths
 from golden.spec import Preset
 from hw.build import TOP, make_accelerator
+from hw.verilog import generate, plain_names
 from synth.yosys import run_yosys
 
+from .activity import write_signals
 from .buffers import buffer_fanout
 from .cells import Library
 from .fakeram import with_macros
@@ -84,7 +86,8 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
     Path
         The directory, with ``netlist.v``, ``cells.v`` (models of its cells), ``netlist.json``
         (:class:`synth.asic.netlist.Netlist`), ``library.json`` (:class:`synth.asic.cells.Library`),
-        the files of :func:`liberty_files` and :func:`lef_files`, ``bond.lef``, ``report.json``.
+        the files of :func:`liberty_files` and :func:`lef_files`, ``bond.lef``, ``report.json``; for
+        `python -m sim record`, ``rtl.v`` with the macros and ``signals.json``.
 
     Raises
     ------
@@ -94,9 +97,10 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
     """
     started = perf_counter()
     plain = load_library(options.liberty, options.lefs)
-    accelerator = make_accelerator(preset, built_widths(preset, checkpoint))
+    widths = built_widths(preset, checkpoint)
     platform = MacroPlatform(options.flop_bits, options.bank_rows, options.bank_bits)
-    text = rtlil.convert(accelerator, name=TOP, emit_src=False, platform=platform)
+    accelerator = make_accelerator(preset, widths)
+    text = plain_names(rtlil.convert(accelerator, name=TOP, emit_src=False, platform=platform))
     macros = sorted(set(_MACRO.findall(text)))
     library = with_macros(plain, macros)
     with tempfile.TemporaryDirectory() as scratch:
@@ -115,8 +119,10 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
     report["options"] = {name: _plain(value) for name, value in asdict(options).items()}
     report["yosys"] = importlib.metadata.version("pyosys")
     report["seconds"] = perf_counter() - started
+    rtl = generate(make_accelerator(preset, widths), TOP, platform).text
     with whole_directory(directory) as made:
         write_products(netlist, plain, library, options, made)
+        (made / "rtl.v").write_text(rtl)
         (made / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     write_metrics(
         preset.name,
@@ -135,6 +141,7 @@ def write_products(
     used = netlist.cells()
     macros = sorted(name for name in used if library[name].macro)
     netlist.save(folder / "netlist.json")
+    write_signals(netlist, folder / "signals.json")
     library.save(folder / "library.json")
     (folder / "netlist.v").write_text(verilog(netlist, library))
     (folder / "cells.v").write_text(models(library, used))

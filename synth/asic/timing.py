@@ -81,7 +81,7 @@ def analyse(
     SpecError
         If gates form a loop.
     """
-    graph = _Graph(netlist, library, lengths or {}, bonds or {}, wires or default_wires(library))
+    graph = Graph(netlist, library, lengths or {}, bonds or {}, wires)
     order = graph.order
     arrival, before = graph.forward(order)
     tail = graph.backward(order)
@@ -96,10 +96,18 @@ def analyse(
     )
 
 
-class _Graph:
-    """Nets joined by cells, with their delays."""
+class Graph:
+    """Nets joined by cells, with their delays; parameters as of :func:`analyse`."""
 
-    def __init__(self, netlist, library, lengths, bonds, wires) -> None:
+    def __init__(
+        self,
+        netlist: Netlist,
+        library: Library,
+        lengths: Mapping[int, float],
+        bonds: Mapping[int, int],
+        wires: Wires | None = None,
+    ) -> None:
+        wires = wires or default_wires(library)
         self.netlist, self.library = netlist, library
         self.cell = [library[one.cell] for one in netlist.instances]
         self.driver: dict[int, int] = {}
@@ -158,6 +166,13 @@ class _Graph:
             name = self.netlist.instances[next(iter(waiting))].name
             raise SpecError(f"{len(waiting)} gates form a loop or hang on one, {name} among them")
         return order
+
+    def output_pin(self, index: int, net: int) -> str:
+        """Pin by which an instance drives a net."""
+        cell, pins = self.cell[index], self.netlist.instances[index].pins
+        return next(
+            pin for pin, to in pins.items() if to == net and cell.pins[pin].direction == "output"
+        )
 
     def outputs(self, index: int) -> list[int]:
         """Nets that an instance drives."""
