@@ -6,8 +6,10 @@ from itertools import product
 import torch
 
 from golden.attention import attention
+from golden.causal import attend_causal
 from golden.neurons import lif, relu_clip
 from hw.attention import AttentionCore
+from hw.causal import CausalCore
 from hw.encoder import Encoder
 from hw.layouts import NeuronKind
 from hw.neuron_array import NeuronArray
@@ -85,7 +87,7 @@ def _encoder(dut: Encoder, rng: random.Random) -> Vectors:
     return Vectors({"i": sends}, {"o": expects})
 
 
-def _attention(dut: AttentionCore, rng: random.Random) -> Vectors:
+def _attention(dut: AttentionCore | CausalCore, rng: random.Random) -> Vectors:
     sends, expects = [], []
     generator = torch.Generator().manual_seed(rng.randrange(1 << 32))
     shape = (dut.time_steps, 1, dut.heads, dut.tokens, dut.head_channels)
@@ -97,10 +99,14 @@ def _attention(dut: AttentionCore, rng: random.Random) -> Vectors:
         codes = torch.stack((key, value & 3, query))[:, :, 0].permute(3, 2, 0, 4, 1)
         slices = codes.reshape(-1, dut.lanes, dut.time_steps).tolist()
         sends += [{"values": part} for part in slices]
-        rule = {"decay_shift": dut.decay_shift, "reset": dut.reset, "order": dut.order}
-        spikes = attention(query, key, value, dut.threshold, **rule)[:, 0].long()
+        rule = {"decay_shift": dut.decay_shift, "reset": dut.reset}
+        if isinstance(dut, CausalCore):
+            sums = attend_causal(query, key, value, decay_shift=dut.state_decay_shift)
+            spikes = lif(sums, dut.threshold, **rule)
+        else:
+            spikes = attention(query, key, value, dut.threshold, order=dut.order, **rule)
         weights = 1 << torch.arange(dut.time_steps)
-        bundles = torch.einsum("thnd,t->nhd", spikes, weights)
+        bundles = torch.einsum("thnd,t->nhd", spikes[:, 0].long(), weights)
         expects += [{"bundles": part} for part in bundles.reshape(-1, dut.lanes).tolist()]
     return Vectors({"i": sends}, {"o": expects})
 
@@ -118,6 +124,18 @@ BLOCKS: dict[str, Bench] = {
                 *product(("kv", "qk"), STEPS, LANES, ("hard",)),
                 *product(("kv", "qk"), (4,), (4,), ("soft",)),
             )
+        ],
+        _attention,
+    ),
+    "causal": Bench(
+        CausalCore,
+        [
+            {
+                **{"time_steps": steps, "lanes": 4, "state_decay_shift": decay, "heads": heads},
+                **{"tokens": 3, "head_channels": 8},
+                **{"key_bits": 4, "value_bits": 4, "threshold": 20},
+            }
+            for steps, decay, heads in ((1, 0, 1), (2, 0, 4), (4, 0, 2), (4, 2, 2))
         ],
         _attention,
     ),
