@@ -13,7 +13,7 @@ from golden.data import load_test_images
 from golden.integer import IntegerModel
 from golden.spec import Preset, SpecError
 from hw.attention_image import coefficient_rows
-from hw.attention_kinds import make_core
+from hw.attention_kinds import make_core, qkv_bits
 from hw.causal import CausalCore
 
 
@@ -126,16 +126,16 @@ def causal_latency(preset: Preset, tokens: int) -> int:
     Causal attention in the preset's shape but for N, with K and Q that are never 0, which leaves no
     row out.
     """
-    core = make_core(preset.replace(network__attention="causal"))
+    net = preset.network
     core = CausalCore(
-        time_steps=core.time_steps,
+        time_steps=net.time_steps,
         tokens=tokens,
-        heads=core.heads,
-        head_channels=core.head_channels,
-        lanes=core.lanes,
-        key_bits=core.key_bits,
-        value_bits=core.value_bits,
-        threshold=core.threshold,
+        heads=net.heads,
+        head_channels=net.head_channels,
+        lanes=preset.engine.neuron_lanes,
+        key_bits=preset.key_bits,
+        value_bits=qkv_bits(preset),
+        threshold=1,
     )
     ones = torch.ones(core.time_steps, 1, core.heads, tokens, core.head_channels).long()
     run = run_core(core, (ones, ones, ones))
