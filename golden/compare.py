@@ -36,7 +36,7 @@ class Variant:
 # Vanilla attention scales Q K^T V by 1/8; the others have no scale.
 VARIANTS = {
     "ssa": Variant(
-        "SSA: K and V binary",
+        "SSA: K and V binary, scale 1/8",
         {"network__attention": "ssa", "network__attention_scale_shift": 3},
     ),
     "a2os2a": Variant("A2OS2A: K multi-bit, V ternary", {"network__attention": "a2os2a"}),
