@@ -9,6 +9,8 @@ from tiers_design import shelf_placement, small_design
 
 from golden.spec import SpecError
 from synth.asic.lef import bond_lef, cells_lef, tech_lef
+from synth.asic.netlist import verilog
+from synth.equiv.prove import prove
 from synth.tiers.assign import assign
 from synth.tiers.checks import read_layouts, seed_problems
 from synth.tiers.exports import (
@@ -230,3 +232,18 @@ def test_two_dies_alone(placement, tmp_path):
     ):
         with pytest.raises(SpecError, match=message):
             write()
+
+
+def test_tiers_are_proven_to_be_the_flat_netlist(tmp_path):
+    flat = tmp_path / "flat.v"
+    flat.write_text(verilog(DESIGN.netlist, DESIGN.library))
+    for style in ("memory-on-logic", "logic-on-logic"):
+        paths = []
+        for name, text in tier_verilog(DESIGN, assign(DESIGN, style)).items():
+            paths.append(tmp_path / name)
+            paths[-1].write_text(text)
+        proof = prove(DESIGN.netlist, DESIGN.library, flat, paths, tmp_path / "log")
+        assert (proof.flip_flops, proof.macros) == (48, 2)
+    paths[0].write_text(paths[0].read_text().replace("NAND2_X1", "NOR2_X1", 1))
+    with pytest.raises(SpecError, match="are not proven equal"):
+        prove(DESIGN.netlist, DESIGN.library, flat, paths, tmp_path / "log")

@@ -28,6 +28,7 @@ def small_design(gates: int = 240, seed: int = 3) -> Design:
         instances.append(Instance(name, cell, pins, block))
 
     driven = {"array": [1, 2], "neurons": [3, 4]}
+    flops: dict[str, list[int]] = {"array": [], "neurons": []}
     for block, known in driven.items():
         data = [net(f"{block}__ram__rd_{bit}") for bit in range(8)]
         known += data
@@ -35,6 +36,7 @@ def small_design(gates: int = 240, seed: int = 3) -> Design:
             pair = rng.choice(known[-30:], 2)
             output = net(f"{block}__g{index}__o")
             if index % 5 == 4:
+                flops[block].append(output)
                 add(f"{block}__q{index}__reg", "DFF_X1", (block,), D=pair[0], CK=0, Q=output)
             else:
                 pins = {"A1": int(pair[0]), "A2": int(pair[1]), "ZN": output}
@@ -43,12 +45,14 @@ def small_design(gates: int = 240, seed: int = 3) -> Design:
     driven["neurons"][-1:] += driven["array"][-3:]
     for block, known in driven.items():
         first = nets_named(nets, f"{block}__ram__rd_0")
+        # Every flip-flop is read by somebody.
+        pool = [*flops[block], *map(int, known[-6:])]
         pins = {"clk": 0}
         for pin, described in library[RAM].pins.items():
             if described.direction == "output":
                 pins[pin] = first + int(pin.split("[")[1][:-1])
             elif pin != "clk":
-                pins[pin] = int(known[-1 - len(pins) % 20])
+                pins[pin] = pool[len(pins) % len(pool)]
         instances.append(Instance(f"{block}__memory__ram", RAM, pins, (block, "memory")))
     for bit in range(4):
         source = driven["neurons" if bit % 2 else "array"][-1 - bit]
