@@ -23,7 +23,7 @@ class Proof:
 
     Members
     -------
-    points : signals that were shown equal
+    points : signals that were shown equal; equal ones count once
     flip_flops, macros : cells whose every input was shown equal
     seconds : what it took
     """
@@ -78,6 +78,8 @@ def prove(
             # A register with a twin is one cell afterwards; one without would be left over.
             "equiv_make gold gate equiv",
             "hierarchy -top equiv",
+            # Equal gates with equal inputs become one: what was only moved is proven by that.
+            "opt_merge",
             "equiv_simple -short",
             "equiv_simple",
             "equiv_status",
