@@ -24,8 +24,9 @@ NAME = "top"
 REPORT = "report.json"
 PACKERS = {"ecp5": "ecppack", "ice40": "icepack"}
 BITSTREAMS = {"ecp5": "bit", "ice40": "bin"}
-# Negotiates congestion for all nets at once, which scales to a full network.
-ROUTER = "--router router2"
+# Router2 negotiates congestion for all nets at once, which scales to a full network. On the iCE40
+# it can go round for ever over the last two wires.
+ROUTERS = {"ecp5": "router2", "ice40": "router1"}
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,8 @@ def _write_plan(board: Board, top: Top, seed: int, folder: Path) -> dict[str, li
         NAME,
         script_after_synth="tee -q -o cells.json stat -json",
         # A missed clock is judged here, with its report at hand.
-        nextpnr_opts=f"--report nextpnr.json --timing-allow-fail --seed {seed} {ROUTER}",
+        nextpnr_opts=f"--report nextpnr.json --timing-allow-fail --seed {seed}"
+        f" --router {ROUTERS[board.family]}",
     )
     commands = {}
     for name, content in plan.files.items():
