@@ -10,6 +10,7 @@ from hw.verilog import plain_names
 
 from .ecp5 import Ecp5
 
+_NAMELESS = re.compile(r"\bport\$\d+\$\d+")
 _MODULE_OR_WRITE = re.compile(r"^module (\S+)|^ +cell \$memwr_v2 ", re.MULTILINE)
 
 
@@ -29,11 +30,21 @@ def read_commands(
     """
     folder.mkdir(parents=True, exist_ok=True)
     platform = Ecp5() if mapped else None
-    text = plain_names(rtlil.convert(component, platform=platform, name=name, emit_src=False))
+    text = rtlil.convert(component, platform=platform, name=name, emit_src=False)
+    text = stable_ports(plain_names(text))
     path = folder / f"{'mapped' if mapped else 'plain'}.il"
     path.write_text(text)
     boxes = " ".join(memory_modules(text))
     return [f"read_rtlil {path}", *([f"blackbox {boxes}"] if boxes else [])]
+
+
+def stable_ports(text: str) -> str:
+    """RTLIL whose nameless ports are numbered as they come.
+
+    Amaranth's numbers count all cells, and so differ where a block chooses other cells.
+    """
+    numbers: dict[str, str] = {}
+    return _NAMELESS.sub(lambda port: numbers.setdefault(port[0], f"port${len(numbers)}"), text)
 
 
 def memory_modules(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from hw.accelerator import BLOCKS
 from sim.small_presets import small_preset
 from synth.__main__ import app
 from synth.equivalence import block_places, prove
-from synth.mapping import memory_modules
+from synth.mapping import memory_modules, stable_ports
 from synth.netlist import cell_models
 
 
@@ -71,6 +71,11 @@ def test_memories_are_those_with_a_write_port():
         "module \\ram\n  cell $memwr_v2 $1\n  end\n  cell $memwr_v2 $2\n  end\nend\n"
     )
     assert memory_modules(text) == ["\\ram"]
+
+
+def test_nameless_ports_are_numbered_as_they_come():
+    text = "wire \\port$52$0\nwire \\port$9$1\nconnect \\port$52$0 \\port\n"
+    assert stable_ports(text) == ("wire \\port$0\nwire \\port$1\nconnect \\port$0 \\port\n")
 
 
 def test_models_of_the_cells_in_use():
