@@ -19,7 +19,7 @@ from hw.uart_top import UartTop
 FORBIDDEN = re.compile(r"cell \$(mul|div|mod|divfloor|modfloor|pow) \S+")
 PRESET = {
     "name": "small",
-    "data": {"dataset": "none", "channels": 1, "height": 6, "width": 6, "classes": 3},
+    "data": {"dataset": "none", "channels": 1, "height": 8, "width": 8, "classes": 3},
     "network": {
         "time_steps": 3,
         "stages": [{"channels": 12, "pool": True}, {"channels": 24}],
@@ -57,6 +57,10 @@ def found_multipliers(component) -> list[str]:
 CASES = {
     "kv": {"order": "kv", "decay": 1, "attention": "a2os2a", "projection": False},
     "qk": {"order": "qk", "decay": 2, "attention": "ssa", "projection": True},
+    **{
+        kind: {"order": "kv", "decay": 1, "attention": kind, "projection": False}
+        for kind in ("lrf-ssa", "causal", "lrf-dyn")
+    },
 }
 
 

@@ -70,11 +70,13 @@ def test_best_cut_is_found_and_is_the_same_every_time():
     assert quality_preset(graph, EVEN, tries=1) >= 4
 
 
-def test_start_is_improved():
+def test_clusters_give_partitions_besides():
     graph = two_cliques(60, 4)
-    start = np.arange(graph.vertices) % 2
-    improved = partition(graph, EVEN, tries=0, starts=(start,))
-    assert graph.cut(improved) < graph.cut(start) / 4
+    clusters = partition(graph, EVEN, tries=2)
+    assert graph.cut(partition(graph, EVEN, tries=0, clusters=(clusters,))) == 4
+    halves = np.arange(graph.vertices) % 2
+    improved = partition(graph, EVEN, tries=0, clusters=(halves,))
+    assert graph.cut(improved) < graph.cut(halves) / 4
 
 
 def test_fixed_vertices_stay_and_parts_may_be_many():
