@@ -98,7 +98,9 @@ def test_borders(grid, sign):
 @pytest.mark.parametrize("side", range(4, 15))
 def test_every_grid(side):
     dut = local_core((side, side), heads=1, head_channels=2, lanes=1, time_steps=2)
-    check(dut, [random_image(dut, side, density=0.2)], seed=side)
+    # On the smallest grid so few K and V would make no neuron fire.
+    density = 0.2 if side > 4 else 0.8
+    check(dut, [random_image(dut, side, density=density)], seed=side)
 
 
 def test_blocks_have_their_own_weights():
