@@ -41,9 +41,11 @@ def test_a_changed_netlist_is_not(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_block_is_its_netlist(tmp_path):
-    found = proofs(list(block_places()), tmp_path)
-    assert set(found) == set(block_places())
+def test_blocks_are_their_netlists(tmp_path):
+    """The quick ones; `make mapped` proves every block."""
+    blocks = ["registers", "packets", "sequencer", "walk", "fetcher", "logits_sum"]
+    found = proofs(blocks, tmp_path)
+    assert list(found) == blocks
     unproven = {name: proof.unproven for name, proof in found.items() if proof.unproven}
     assert not unproven
     assert all(proof.proven for proof in found.values())
