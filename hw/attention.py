@@ -1,24 +1,22 @@
 """The attention core: Q, K and V of an image in, spikes of SN(Q K^T V) out."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
+from .attention_base import AttentionBase
 from .attention_charge import HeadCharge
 from .attention_kv import KvProduct
-from .attention_neuron import AttentionNeuron, check_neuron
+from .attention_neuron import AttentionNeuron
 from .attention_qk import QkProduct
 from .attention_query import QueryScan
 from .attention_shape import AttentionShape
-from .layouts import bundles_layout, values_layout
 from .local_join import LocalJoin
 from .local_values import LocalTerm, LocalValues
-from .storage import write_port
 
 PRODUCTS = {"kv": KvProduct, "qk": QkProduct}
 
 
-class AttentionCore(wiring.Component):
+class AttentionCore(AttentionBase):
     """Event-driven ``SN(Q K^T V)`` with binary Q, unsigned K and binary or ternary V.
 
     Overview
@@ -104,46 +102,23 @@ class AttentionCore(wiring.Component):
     def __init__(
         self,
         *,
-        time_steps: int,
-        tokens: int,
-        heads: int,
-        head_channels: int,
-        lanes: int,
-        key_bits: int,
-        value_bits: int,
         threshold: int,
         decay_shift: int = 1,
         reset: str = "hard",
         order: str = "kv",
         local: LocalTerm | None = None,
+        **sizes: int,
     ) -> None:
         if order not in PRODUCTS:
             raise ValueError(f"order is {order!r}: must be 'kv' or 'qk'")
-        self.shape = AttentionShape(
-            time_steps=time_steps,
-            tokens=tokens,
-            heads=heads,
-            head_channels=head_channels,
-            lanes=lanes,
-            key_bits=key_bits,
-            value_bits=value_bits,
-            local=local,
-        )
-        check_neuron(threshold, decay_shift, reset)
-        self.time_steps, self.tokens, self.heads = time_steps, tokens, heads
-        self.head_channels, self.lanes = head_channels, lanes
-        self.key_bits, self.value_bits = key_bits, value_bits
-        self.threshold, self.decay_shift = threshold, decay_shift
-        self.reset, self.order, self.local = reset, order, local
-        weights = local.shapes(heads, head_channels) if local else {}
+        shape = AttentionShape(**sizes, local=local)
+        self.order, self.local = order, local
         super().__init__(
-            {
-                "i": In(stream.Signature(values_layout(lanes, time_steps, value_bits))),
-                "o": Out(stream.Signature(bundles_layout(lanes, time_steps))),
-                "charging": Out(1),
-                "reading": Out(1),
-                **{name: In(write_port(*shape)) for name, shape in weights.items()},
-            }
+            shape=shape,
+            coefficients=local.shapes(shape.heads, shape.head_channels) if local else {},
+            threshold=threshold,
+            decay_shift=decay_shift,
+            reset=reset,
         )
 
     def elaborate(self, platform) -> Module:

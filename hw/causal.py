@@ -1,17 +1,16 @@
 """Causal attention: each token charges the state of K^T V and reads it at once."""
 
 from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
-from .attention_neuron import AttentionNeuron, check_neuron
+from .attention_base import AttentionBase
+from .attention_neuron import AttentionNeuron
 from .attention_shape import AttentionShape
 from .causal_state import CausalState
 from .head_intake import HeadIntake
-from .layouts import bundles_layout, values_layout
 
 
-class CausalCore(wiring.Component):
+class CausalCore(AttentionBase):
     """``SN(q_n S_n)`` with ``S_n = beta S_{n-1} + k_n^T v_n``, in one pass over the tokens.
 
     Overview
@@ -60,44 +59,23 @@ class CausalCore(wiring.Component):
     def __init__(
         self,
         *,
-        time_steps: int,
-        tokens: int,
-        heads: int,
-        head_channels: int,
-        lanes: int,
-        key_bits: int,
-        value_bits: int,
         threshold: int,
         decay_shift: int = 1,
         reset: str = "hard",
         state_decay_shift: int = 0,
+        **sizes: int,
     ) -> None:
-        self.shape = AttentionShape(
-            time_steps=time_steps,
-            tokens=tokens,
-            heads=heads,
-            head_channels=head_channels,
-            lanes=lanes,
-            key_bits=key_bits,
-            value_bits=value_bits,
-        )
-        check_neuron(threshold, decay_shift, reset)
         if state_decay_shift < 0:
             raise ValueError(
                 f"state_decay_shift is {state_decay_shift}: must be at least 1, or 0 for no decay"
             )
-        self.time_steps, self.tokens, self.heads = time_steps, tokens, heads
-        self.head_channels, self.lanes = head_channels, lanes
-        self.key_bits, self.value_bits = key_bits, value_bits
-        self.threshold, self.decay_shift, self.reset = threshold, decay_shift, reset
         self.state_decay_shift = state_decay_shift
         super().__init__(
-            {
-                "i": In(stream.Signature(values_layout(lanes, time_steps, value_bits))),
-                "o": Out(stream.Signature(bundles_layout(lanes, time_steps))),
-                "charging": Out(1),
-                "reading": Out(1),
-            }
+            shape=AttentionShape(**sizes),
+            coefficients={},
+            threshold=threshold,
+            decay_shift=decay_shift,
+            reset=reset,
         )
 
     def elaborate(self, platform) -> Module:

@@ -3,19 +3,18 @@
 from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from golden.coefficients import MAX_DENDRITES
 from golden.local_taps import local_taps, reach, window_tokens
 
-from .attention_neuron import check_neuron
+from .attention_base import AttentionBase
 from .attention_shape import AttentionShape
 from .dendrites import Dendrites, dendrite_layout
-from .layouts import NeuronKind, bundles_layout, values_layout
+from .layouts import NeuronKind
 from .local_readout import LocalReadout
 from .neuron_array import NeuronArray
-from .storage import Storage, write_port
+from .storage import Storage
 from .token_window import TokenWindow
 from .two_powers import COEFFICIENT
 
@@ -74,7 +73,7 @@ class DendriteTerm:
         return min(self.grid[0] * self.grid[1], held + 1)
 
 
-class LrfDynCore(wiring.Component):
+class LrfDynCore(AttentionBase):
     """``q_n (.) SN(y_n + local term)``, with y the read-out of a few dendrites a channel.
 
     Overview
@@ -134,44 +133,24 @@ class LrfDynCore(wiring.Component):
     def __init__(
         self,
         *,
-        time_steps: int,
-        tokens: int,
-        heads: int,
-        head_channels: int,
-        lanes: int,
-        key_bits: int,
-        value_bits: int,
         threshold: int,
         term: DendriteTerm,
         decay_shift: int = 1,
         reset: str = "hard",
+        **sizes: int,
     ) -> None:
-        self.shape = shape = AttentionShape(
-            time_steps=time_steps,
-            tokens=tokens,
-            heads=heads,
-            head_channels=head_channels,
-            lanes=lanes,
-            key_bits=key_bits,
-            value_bits=value_bits,
-        )
-        check_neuron(threshold, decay_shift, reset)
-        if term.grid[0] * term.grid[1] != tokens:
-            raise ValueError(f"grid is {term.grid[0]}x{term.grid[1]}: must have {tokens} tokens")
-        self.time_steps, self.tokens, self.heads = time_steps, tokens, heads
-        self.head_channels, self.lanes = head_channels, lanes
-        self.key_bits, self.value_bits, self.term = key_bits, value_bits, term
-        self.threshold, self.decay_shift, self.reset = threshold, decay_shift, reset
-        self.slices = heads * shape.slices
-        shapes = term.shapes(self.slices, lanes)
+        shape = AttentionShape(**sizes)
+        if term.grid[0] * term.grid[1] != shape.tokens:
+            raise ValueError(
+                f"grid is {term.grid[0]}x{term.grid[1]}: must have {shape.tokens} tokens"
+            )
+        self.term, self.slices = term, shape.heads * shape.slices
         super().__init__(
-            {
-                "i": In(stream.Signature(values_layout(lanes, time_steps, value_bits))),
-                "o": Out(stream.Signature(bundles_layout(lanes, time_steps))),
-                "charging": Out(1),
-                "reading": Out(1),
-                **{name: In(write_port(*each)) for name, each in shapes.items()},
-            }
+            shape=shape,
+            coefficients=term.shapes(self.slices, shape.lanes),
+            threshold=threshold,
+            decay_shift=decay_shift,
+            reset=reset,
         )
 
     def elaborate(self, platform) -> Module:

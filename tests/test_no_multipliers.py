@@ -78,7 +78,8 @@ def test_every_block_is_looked_at():
     used: set[type] = set()
 
     def walk(fragment: Fragment) -> None:
-        used.update(type(origin) for origin in fragment.origins or ())
+        for origin in fragment.origins or ():
+            used.update(type(origin).__mro__)
         for sub, *_ in fragment.subfragments:
             walk(sub)
 
