@@ -27,7 +27,7 @@ WIDTHS = built_widths(PRESET, CHECKPOINT)
 
 def command(*words):
     """Run the host program against a freshly simulated board of tiny."""
-    host = [sys.executable, "-m", "synth.fpga.host", words[0], "--port", "{port}", *words[1:]]
+    host = [sys.executable, "-m", "synth.fpga.host", "--port", "{port}", *words]
     return subprocess.run(
         [sys.executable, "-m", "sim", "uart", "--", *host],
         cwd=ROOT,
@@ -79,7 +79,7 @@ def test_commands():
         "images",
         "counters",
     ]
-    done = command("info", "--preset", "base")
+    done = command("--preset", "base", "info")
     assert done.returncode == 2
     assert re.search(r"^error: port /dev/\S+ at 3000000 baud: the board has fi", done.stderr, re.M)
 

@@ -174,6 +174,6 @@ def test_bad_images(tmp_path, content, text):
         path.write_bytes(content)
     else:
         np.save(path, content)
-    done = CliRunner().invoke(app, ["classify", str(path), "--port", "/dev/nowhere"])
+    done = CliRunner().invoke(app, ["--port", "/dev/nowhere", "classify", str(path)])
     assert done.exit_code == 2
     assert f"error: {path} {text}" in done.output

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -16,7 +17,7 @@ from golden.data import load_test_images
 from golden.files import whole_file
 from golden.metrics import write_metrics
 from golden.ranges import built_widths
-from golden.spec import SpecError, load_preset
+from golden.spec import Preset, SpecError, load_preset
 from hw.frames import DEFAULT_MAX_PAYLOAD
 
 from .driver import Device
@@ -26,54 +27,64 @@ from .selftest import self_test
 from .transport import DEFAULT_BAUD, SerialPort
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-PortPath = Annotated[str, typer.Option("--port", help="Serial port or pseudo-terminal.")]
-Baud = Annotated[int, typer.Option(help="Rate that the board was built with.")]
-PresetName = Annotated[str, typer.Option("--preset", help="Name in presets/, or a .toml file.")]
-CheckpointFile = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Default: the shipped one.")
-]
-Built = Annotated[
-    Path | None,
-    typer.Option(help="Checkpoint that the board was built from, if it is not --checkpoint."),
-]
-Seconds = Annotated[float, typer.Option("--timeout", help="Silence after which to send again.")]
 # Images whose logits the integer model computes at once.
 MODEL_BATCH = 50
 # On a bad line a long frame hardly ever arrives whole.
 BAD_LINE_PAYLOAD = 133
 
 
+@dataclass(frozen=True)
+class Board:
+    """Where a board is and what is on it, as the options before the command say."""
+
+    port: str | None
+    preset: Preset
+    checkpoint: Path | None
+    built: Path | None
+    baud: int
+    timeout: float
+
+    @contextmanager
+    def opened(
+        self, *, rate: float = 0.0, seed: int = 0, max_payload: int = DEFAULT_MAX_PAYLOAD
+    ) -> Iterator[tuple[Device, Checkpoint]]:
+        """Open it and read the checkpoint that goes into it."""
+        if self.port is None:
+            raise SpecError("no --port: give a serial port or pseudo-terminal before the command")
+        preset = self.preset
+        content = Checkpoint.load(self.checkpoint or checkpoint_path(preset), preset)
+        fitted = Checkpoint.load(self.built, preset) if self.built else content
+        line = SerialPort(self.port, self.baud)
+        if rate:
+            line = FaultyPort(line, rate, seed)
+        widths = built_widths(preset, fitted)
+        options = {"timeout": self.timeout, "max_payload": max_payload}
+        with Device(line, preset, widths, **options) as device:
+            yield device, content
+        if device.faults:
+            print(f"faults on the line, all repaired: {device.link.report()}")
+
+
 @app.callback()
-def main() -> None:
+@friendly_errors
+def main(
+    context: typer.Context,
+    port: Annotated[str | None, typer.Option(help="Serial port or pseudo-terminal.")] = None,
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+    built: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint that the board was built from, if it is not --checkpoint."),
+    ] = None,
+    baud: Annotated[int, typer.Option(help="Rate that the board was built with.")] = DEFAULT_BAUD,
+    timeout: Annotated[
+        float, typer.Option(help="Silence after which to send again, in seconds.")
+    ] = DEFAULT_TIMEOUT,
+) -> None:
     """Load a checkpoint, classify images, read counters, test a board."""
-
-
-@contextmanager
-def opened(
-    port: str,
-    baud: int,
-    preset_name: str,
-    checkpoint: Path | None,
-    built: Path | None,
-    timeout: float,
-    *,
-    rate: float = 0.0,
-    seed: int = 0,
-    max_payload: int = DEFAULT_MAX_PAYLOAD,
-) -> Iterator[tuple[Device, Checkpoint]]:
-    """Open a board and read the checkpoint that goes into it."""
     if timeout <= 0:
         raise SpecError(f"--timeout is {timeout}: must be more than 0 seconds")
-    preset = load_preset(preset_name)
-    content = Checkpoint.load(checkpoint or checkpoint_path(preset), preset)
-    widths = built_widths(preset, Checkpoint.load(built, preset) if built else content)
-    line = SerialPort(port, baud)
-    if rate:
-        line = FaultyPort(line, rate, seed)
-    with Device(line, preset, widths, timeout=timeout, max_payload=max_payload) as device:
-        yield device, content
-    if device.faults:
-        print(f"faults on the line, all repaired: {device.link.report()}")
+    context.obj = Board(port, load_preset(preset), checkpoint, built, baud, timeout)
 
 
 def load(device: Device, checkpoint: Checkpoint) -> None:
@@ -104,16 +115,9 @@ def expected(checkpoint: Checkpoint, images: np.ndarray) -> np.ndarray:
 
 @app.command()
 @friendly_errors
-def info(
-    port: PortPath,
-    preset: PresetName = "tiny",
-    checkpoint: CheckpointFile = None,
-    built: Built = None,
-    baud: Baud = DEFAULT_BAUD,
-    timeout: Seconds = DEFAULT_TIMEOUT,
-) -> None:
+def info(context: typer.Context) -> None:
     """Ask the board what it is."""
-    with opened(port, baud, preset, checkpoint, built, timeout) as (device, _):
+    with context.obj.opened() as (device, _):
         found, version = device.open()
         data = device.preset.data
         print(
@@ -126,19 +130,13 @@ def info(
 @app.command()
 @friendly_errors
 def classify(
+    context: typer.Context,
     images: Annotated[Path, typer.Argument(help="uint8 .npy: count, channels, height, width.")],
-    port: PortPath,
-    preset: PresetName = "tiny",
-    checkpoint: CheckpointFile = None,
-    built: Built = None,
-    baud: Baud = DEFAULT_BAUD,
-    timeout: Seconds = DEFAULT_TIMEOUT,
     output: Annotated[Path | None, typer.Option(help="Write the logits to this .npy.")] = None,
 ) -> None:
     """Load the checkpoint and classify images."""
-    spec = load_preset(preset)
-    content = read_images(images, spec.data)
-    with opened(port, baud, preset, checkpoint, built, timeout) as (device, network):
+    content = read_images(images, context.obj.preset.data)
+    with context.obj.opened() as (device, network):
         load(device, network)
         logits, rate = run(device, content)
         print("classes:", *logits.argmax(1))
@@ -150,16 +148,9 @@ def classify(
 
 @app.command()
 @friendly_errors
-def counters(
-    port: PortPath,
-    preset: PresetName = "tiny",
-    checkpoint: CheckpointFile = None,
-    built: Built = None,
-    baud: Baud = DEFAULT_BAUD,
-    timeout: Seconds = DEFAULT_TIMEOUT,
-) -> None:
+def counters(context: typer.Context) -> None:
     """Read the cycles and stalls of each layer in the last run."""
-    with opened(port, baud, preset, checkpoint, built, timeout) as (device, _):
+    with context.obj.opened() as (device, _):
         print(f"{'layer':24} {'cycles':>10} {'stalls':>10}")
         for name, (cycles, stalls) in device.counters().items():
             print(f"{name:24} {cycles:10} {stalls:10}")
@@ -168,16 +159,11 @@ def counters(
 @app.command("self-test")
 @friendly_errors
 def run_self_test(
-    port: PortPath,
-    preset: PresetName = "tiny",
-    checkpoint: CheckpointFile = None,
-    built: Built = None,
-    baud: Baud = DEFAULT_BAUD,
-    timeout: Seconds = DEFAULT_TIMEOUT,
+    context: typer.Context,
     count: Annotated[int, typer.Option(help="Test images.", min=1)] = 10,
 ) -> None:
     """Test the line, the board's answers to bad requests, and some images."""
-    with opened(port, baud, preset, checkpoint, built, timeout) as (device, network):
+    with context.obj.opened() as (device, network):
         images, _ = load_test_images(device.preset, count)
         for step in self_test(device, network, images, expected(network, images)):
             print(f"{step.name:14} {'ok' if step.passed else 'FAILED'}: {step.detail}")
@@ -188,12 +174,7 @@ def run_self_test(
 @app.command()
 @friendly_errors
 def check(
-    port: PortPath,
-    preset: PresetName = "tiny",
-    checkpoint: CheckpointFile = None,
-    built: Built = None,
-    baud: Baud = DEFAULT_BAUD,
-    timeout: Seconds = DEFAULT_TIMEOUT,
+    context: typer.Context,
     count: Annotated[int, typer.Option(help="Test images.", min=1)] = 100,
     rate: Annotated[
         float, typer.Option(help="Share of bytes damaged in the second run; 0 for none.", max=0.05)
@@ -202,9 +183,9 @@ def check(
     record: Annotated[bool, typer.Option(help="Write the figures to metrics.json.")] = True,
 ) -> None:
     """Compare test images with the integer model, and again on a line damaged on purpose."""
-    spec = load_preset(preset)
+    spec = context.obj.preset
     pixels, _ = load_test_images(spec, count)
-    with opened(port, baud, preset, checkpoint, built, timeout) as (device, network):
+    with context.obj.opened() as (device, network):
         wanted = expected(network, pixels)
         load(device, network)
         logits, speed = run(device, pixels)
@@ -213,7 +194,7 @@ def check(
     figures = {"fpga.host_images": count, "fpga.host_mismatches": wrong}
     if rate > 0:
         options = {"rate": rate, "seed": seed, "max_payload": BAD_LINE_PAYLOAD}
-        with opened(port, baud, preset, checkpoint, built, timeout, **options) as (device, network):
+        with context.obj.opened(**options) as (device, network):
             damaged = run_damaged(device, network, pixels, wanted)
         print(
             f"{count} images on a bad line, {damaged.wrong} differ; {damaged.injected} bytes"
@@ -236,12 +217,12 @@ def check(
 @app.command()
 @friendly_errors
 def images(
+    context: typer.Context,
     output: Annotated[Path, typer.Argument(help=".npy to write.")],
-    preset: PresetName = "tiny",
     count: Annotated[int, typer.Option(help="How many.", min=1)] = 20,
 ) -> None:
     """Write test images to a file that `classify` takes, and print their labels."""
-    content, labels = load_test_images(load_preset(preset), count)
+    content, labels = load_test_images(context.obj.preset, count)
     with whole_file(output) as partial, partial.open("wb") as stream:
         np.save(stream, content)
     print("labels: ", *labels)
