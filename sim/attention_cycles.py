@@ -1,6 +1,6 @@
 """Cycles of attention cores alone, with spikes of real images, in Amaranth's simulator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,18 @@ class Run:
     spikes: list[list[int]]
 
 
+async def load_rows(ctx, core: wiring.Component, rows: Mapping[str, Sequence[int]]) -> None:
+    """Write the words of a core's memories of coefficients, by their write ports, in a bench."""
+    for name, words in rows.items():
+        port = getattr(core, name)
+        ctx.set(port.write_en, 1)
+        for row, word in enumerate(words):
+            ctx.set(port.write_addr, row)
+            ctx.set(port.write_data, word)
+            await ctx.tick()
+        ctx.set(port.write_en, 0)
+
+
 def run_core(
     core: wiring.Component,
     spikes: tuple[Tensor, Tensor, Tensor],
@@ -44,14 +56,7 @@ def run_core(
     wanted = tokens * heads * channels // lanes
 
     async def bench(ctx) -> None:
-        for name, words in (rows or {}).items():
-            port = getattr(core, name)
-            ctx.set(port.write_en, 1)
-            for row, word in enumerate(words):
-                ctx.set(port.write_addr, row)
-                ctx.set(port.write_data, word)
-                await ctx.tick()
-            ctx.set(port.write_en, 0)
+        await load_rows(ctx, core, rows or {})
         if hasattr(core, "shape"):
             # The state of a core that clears it is clear by then, as it is behind other layers.
             await ctx.tick().repeat(core.shape.rows)

@@ -9,6 +9,7 @@ from golden.local_branch import local_branch
 from golden.neurons import lif
 from hw.attention import AttentionCore
 from hw.local_values import LocalTerm
+from sim.attention_cycles import load_rows
 from tests.attention_cases import Image, core
 
 
@@ -72,14 +73,7 @@ def loader(dut: AttentionCore, rows: dict[str, list[int]]):
     """A test bench that writes rows into the core's write ports."""
 
     async def load(ctx) -> None:
-        for name, words in rows.items():
-            port = getattr(dut, name)
-            ctx.set(port.write_en, 1)
-            for row, word in enumerate(words):
-                ctx.set(port.write_addr, row)
-                ctx.set(port.write_data, word)
-                await ctx.tick()
-            ctx.set(port.write_en, 0)
+        await load_rows(ctx, dut, rows)
 
     return load
 

@@ -7,13 +7,13 @@ over all arcs, at an input slew of 40 ps. They are for comparing netlists and st
 another; sign-off takes the Liberty of a process.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from golden.files import whole_file
 from golden.spec import SpecError
+
+from .stored import load_tree, save_tree
 
 SITE_UM = 0.19
 ROW_UM = 1.4
@@ -111,8 +111,7 @@ class Library:
 
     def save(self, path: Path) -> None:
         """Write the library as JSON, whole or not at all."""
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(asdict(self), separators=(",", ":")))
+        save_tree(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> "Library":
@@ -123,9 +122,7 @@ class Library:
         SpecError
             If there is no such file.
         """
-        if not path.is_file():
-            raise SpecError(f"no library {path}: make it with `python -m synth.asic synth`")
-        tree = json.loads(path.read_text())
+        tree = load_tree(path, "library")
         cells = {}
         for name, fields in tree.pop("cells").items():
             pins = {pin: Pin(**known) for pin, known in fields.pop("pins").items()}

@@ -1,6 +1,5 @@
 """A flat netlist of cells: what every tool behind synthesis works on."""
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from golden.files import whole_file
 from golden.spec import SpecError
 
 from .cells import Library
+from .stored import load_tree, save_tree
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 _BIT = re.compile(r"^(.*)\[(\d+)\]$")
@@ -106,8 +105,7 @@ class Netlist:
             ],
             "origins": [["/".join(path), bit, net] for net, (path, bit) in self.origins.items()],
         }
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(tree, separators=(",", ":")))
+        save_tree(path, tree)
 
     @classmethod
     def load(cls, path: Path) -> "Netlist":
@@ -118,9 +116,7 @@ class Netlist:
         SpecError
             If there is no such file.
         """
-        if not path.is_file():
-            raise SpecError(f"no netlist {path}: make it with `python -m synth.asic synth`")
-        tree = json.loads(path.read_text())
+        tree = load_tree(path, "netlist")
         return cls(
             tree["name"],
             {name: Port(way, tuple(nets)) for name, (way, nets) in tree["ports"].items()},

@@ -1,0 +1,26 @@
+"""What one command leaves for the next: JSON, whole or not at all."""
+
+import json
+from pathlib import Path
+
+from golden.files import whole_file
+from golden.spec import SpecError
+
+
+def save_tree(path: Path, tree: object) -> None:
+    """Write a tree as JSON."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(tree, separators=(",", ":")))
+
+
+def load_tree(path: Path, what: str) -> dict:
+    """Read what :func:`save_tree` wrote.
+
+    Raises
+    ------
+    SpecError
+        If there is no such file; ``what`` names its content.
+    """
+    if not path.is_file():
+        raise SpecError(f"no {what} {path}: make it with `python -m synth.asic synth`")
+    return json.loads(path.read_text())
