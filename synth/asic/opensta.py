@@ -27,8 +27,8 @@ class Report:
     Members
     -------
     slack_ns : of the longest path at the period asked for, with an ideal clock and no wires
-    logic_mw : of all cells but macros. Debian's version adds a clock pin's energies of rise and
-        fall at each of the two edges, so it counts the clock's share within flip-flops twice
+    logic_mw : of all cells but macros. Debian's version (2.0.17) adds a pin's energies of rise
+        and fall at each edge, so it counts what a flip-flop takes within itself twice
     path : the longest path, as a text
     """
 
@@ -51,7 +51,8 @@ def run_opensta(
     ----------
     verilog, liberties : files of the netlist and its cells
     period_ns : of the clock
-    activity : transitions of every net; without it OpenSTA spreads that of the inputs
+    activity : transitions of nets; it takes those of flip-flops and macros and spreads them
+        through the gates itself; without it OpenSTA spreads that of the inputs
 
     Raises
     ------
@@ -71,7 +72,7 @@ def run_opensta(
         f"set_power_activity -input -activity {INPUT_ACTIVITY} -duty 0.5",
         'puts "worst_slack_s [sta::worst_slack_cmd max]"',
         "report_checks -path_delay max",
-        # The first report spreads activities; what is set after it stays as set.
+        # The first report spreads activities; flip-flops keep what is set after it.
         "report_power -digits 9",
         *(_pin_activities(netlist, library, activity) if activity else ()),
         'puts "measured"',
@@ -113,12 +114,13 @@ def _clocks(netlist: Netlist, library: Library) -> list[str]:
 
 
 def _pin_activities(netlist: Netlist, library: Library, activity: Activity) -> list[str]:
+    """Set what flip-flops and macros put out; OpenSTA keeps to its own figures for gates."""
     lines = []
     for one in netlist.instances:
         cell = library[one.cell]
-        for pin, net in one.pins.items():
-            if cell.pins[pin].direction == "output" and cell.pins[pin].function not in ("0", "1"):
-                rate = activity.toggles.get(net, 0.0)
+        for pin, known in cell.pins.items() if cell.sequential else ():
+            if known.direction == "output":
+                rate = activity.toggles.get(one.pins.get(pin), 0.0)
                 name = pin.replace("[", "\\[").replace("]", "\\]")
                 lines.append(
                     f"sta::set_power_pin_activity [get_pins {{{one.name}/{name}}}] {rate:.6f} 0.5"
