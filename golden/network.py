@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from . import surrogate
 from .attention_kinds import join_heads
 from .attention_layers import ATTENTIONS
+from .expert_layers import imbalance, route
+from .experts import kept_heads
 from .spec import PIXEL_BITS, Preset
 from .synapse import Synapse
 
@@ -27,6 +29,7 @@ class SpikingTransformer(nn.Module):
     -------
     activity : after a forward pass, share of non-zero bundles of each spiking tensor that feeds a
         synaptic layer, as differentiable scalars
+    balance : likewise the load-balancing loss of each block with experts
     """
 
     def __init__(self, preset: Preset) -> None:
@@ -51,11 +54,18 @@ class SpikingTransformer(nn.Module):
             block["attention"] = ATTENTIONS[net.attention](preset)
             if net.projection:
                 block["projection"] = Synapse(dim, dim, **formats)
-            block["fc1"] = Synapse(dim, hidden, **formats)
-            block["fc2"] = Synapse(hidden, dim, **formats)
+            if net.moe is None:
+                block["fc1"] = Synapse(dim, hidden, **formats)
+                block["fc2"] = Synapse(hidden, dim, **formats)
+            else:
+                count, own = net.moe.experts, net.moe.hidden
+                block["router"] = Synapse(dim, count, norm=False, **formats)
+                block["fc1"] = Synapse(dim, count * own, **formats)
+                block["fc2"] = Synapse(own, count * dim, experts=count, **formats)
             self.blocks.append(block)
         self.head = Synapse(dim, preset.data.classes, norm=False, tokens=preset.tokens, **formats)
         self.activity: list[Tensor] = []
+        self.balance: list[Tensor] = []
 
     def synapses(self) -> dict[str, Synapse]:
         """Every synaptic layer by the name its checkpoint and schedule use."""
@@ -94,12 +104,13 @@ class SpikingTransformer(nn.Module):
         Tensor
             Logits, the mean over tokens and time steps, shape (B, classes).
         """
-        self.activity = []
-        steps = self.preset.network.time_steps
+        self.activity, self.balance = [], []
+        net = self.preset.network
+        steps = net.time_steps
         x = (pixels / 2**PIXEL_BITS).to(memory_format=torch.channels_last)
         x = self.stages[0](x)
         x = x.expand(steps, *x.shape)
-        for layer, stage in zip(self.stages[1:], self.preset.network.stages, strict=False):
+        for layer, stage in zip(self.stages[1:], net.stages, strict=False):
             spikes = self._watch(self._fire(x))
             if stage.pool:
                 spikes = _each_step(nn.functional.max_pool2d, spikes, 2)
@@ -112,10 +123,25 @@ class SpikingTransformer(nn.Module):
             if "projection" in block:
                 attended = self._rows(block["projection"], self._watch(attended))
             x = x + attended
-            hidden = self._fire(self._rows(block["fc1"], self._watch(self._fire(x))))
-            x = x + self._rows(block["fc2"], self._watch(hidden))
+            feed = self._mlp if net.moe is None else self._experts
+            x = x + feed(block, self._watch(self._fire(x)))
             spikes = self._watch(self._fire(x))
         return self.head(spikes.mean(dim=(0, 2)))
+
+    def _mlp(self, block: nn.ModuleDict, spikes: Tensor) -> Tensor:
+        """Sums of the block's second linear layer, shape (T, B, N, D)."""
+        return self._rows(block["fc2"], self._watch(self._fire(self._rows(block["fc1"], spikes))))
+
+    def _experts(self, block: nn.ModuleDict, spikes: Tensor) -> Tensor:
+        """Number of spikes that the experts of a token add, shape (T, B, N, D)."""
+        moe = self.preset.network.moe
+        scores = self._rows(block["router"], spikes)
+        routed = route(moe, scores, self._fire(scores))
+        self.balance.append(imbalance(scores, routed))
+        works = routed.detach().amax(0).repeat_interleave(moe.hidden, dim=-1)
+        hidden = self._watch(self._fire(self._rows(block["fc1"], spikes)), works)
+        added = self._fire(self._rows(block["fc2"], hidden)).unflatten(3, (moe.experts, -1))
+        return (added * routed.unsqueeze(4)).sum(3)
 
     def _attend(self, attention: nn.Module, qkv: Tensor) -> Tensor:
         """Spikes of the attention, heads side by side; tensors of shape (T, B, N, D)."""
@@ -130,6 +156,9 @@ class SpikingTransformer(nn.Module):
             value = self._fire(value, ternary=True)
         else:
             key, value = self._fire(key), self._fire(value)
+        if preset.kept_heads < net.heads:
+            kept = kept_heads(query.detach(), preset.kept_heads)[:, :, None, None]
+            key, value, query = key * kept, value * kept, query * kept
         spikes = self._fire(attention(query, key, value, self.head.folded))
         return spikes * join_heads(query) if net.attention == "lrf-dyn" else spikes
 
@@ -137,8 +166,11 @@ class SpikingTransformer(nn.Module):
         neuron = self.preset.network.neuron
         return surrogate.lif(x, neuron.threshold, neuron.decay_shift, neuron.reset, ternary)
 
-    def _watch(self, spikes: Tensor) -> Tensor:
-        self.activity.append((1 - (1 - spikes).prod(dim=0)).mean())
+    def _watch(self, spikes: Tensor, read: Tensor | None = None) -> Tensor:
+        """Note the share of non-zero bundles, of those that are ``read`` (1, else 0) if given."""
+        bundles = 1 - (1 - spikes).prod(dim=0)
+        share = bundles.mean() if read is None else (bundles * read).sum() / read.sum().clamp(min=1)
+        self.activity.append(share)
         return spikes
 
     @staticmethod

@@ -207,8 +207,9 @@ class Train(Section):
     quant_epochs : epochs with folded batch norm and quantised weights in the loop
     batch, learning_rate, quant_learning_rate, seed : as named
     firing_penalty : weight of the mean share of non-zero bundles in the loss
+    balance_penalty : weight of the experts' load-balancing loss, mean over blocks
     start : checkpoint to start from, by the name of its preset; without batch norm, which is
-        folded there; layers that both networks have take its weights
+        folded there; routers and experts start anew
     images : training images, the first so many; 0 for all
     shift_pixels : random shift of training images, 0 for none
     flip : random horizontal flip
@@ -220,6 +221,7 @@ class Train(Section):
     learning_rate: Annotated[float, Field(gt=0)]
     quant_learning_rate: Annotated[float, Field(gt=0)]
     firing_penalty: Annotated[float, Field(ge=0)] = 0.0
+    balance_penalty: Annotated[float, Field(ge=0)] = 0.0
     start: str | None = None
     images: Annotated[int, Field(ge=0)] = 0
     shift_pixels: Annotated[int, Field(ge=0)] = 0

@@ -29,6 +29,7 @@ class Synapse(nn.Module):
     pixels : the input is pixels in units of ``2**-8``, so the bias unit is ``2**-(scale + 8)``
     weight_bits, frac_bits, bias_bits : see :class:`golden.spec.Quant`
     tokens : the head's result is summed over so many tokens, and its bias with it; None elsewhere
+    experts : linear layers side by side that divide ``outputs``, each with ``inputs`` of its own
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class Synapse(nn.Module):
         frac_bits: int = 8,
         bias_bits: int = 20,
         tokens: int | None = None,
+        experts: int = 1,
     ) -> None:
         super().__init__()
+        self.experts = experts
         self.kernel, self.stride, self.pixels = kernel, stride, pixels
         self.weight_bits, self.frac_bits, self.head = weight_bits, frac_bits, tokens is not None
         self.bias_bits, self.bias_gain = bias_bits, tokens or 1
@@ -118,12 +121,18 @@ class Synapse(nn.Module):
             self.norm = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply to spikes or pixels: (rows, inputs), or (images, inputs, height, width)."""
+        """Apply to spikes or pixels: (rows, experts * inputs), or (images, inputs, h, w)."""
         weight, bias = self.weight, self.bias
         if self.folded:
             weight = self.integer_weight() / 2.0**self.scale
             bias = self.integer_bias() / (2.0**self.bias_frac_bits * self.bias_gain)
-        if self.kernel == 1:
+        if self.experts > 1:
+            rows, parts = (
+                x.unflatten(1, (self.experts, -1)),
+                weight.unflatten(0, (self.experts, -1)),
+            )
+            out = torch.einsum("rei,eoi->reo", rows, parts).flatten(1) + bias
+        elif self.kernel == 1:
             out = functional.linear(x, weight, bias)
         else:
             out = functional.conv2d(x, weight, bias, stride=self.stride, padding=1)

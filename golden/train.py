@@ -18,6 +18,7 @@ from .export import export
 from .files import whole_file
 from .integer import IntegerModel
 from .network import SpikingTransformer
+from .schedule import network_layers
 from .spec import Preset, SpecError, Train, parse_preset
 
 
@@ -113,25 +114,27 @@ class Run:
         return 100.0 * right / len(labels)
 
     def _forward_function(self):
-        def forward(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             logits = self.network(pixels)
-            return logits, torch.stack(self.network.activity)
+            balance = torch.stack(self.network.balance or [logits.new_zeros(())])
+            return logits, torch.stack(self.network.activity), balance
 
         return torch.compile(forward, dynamic=False) if self.compiled else forward
 
     def _epoch(self, title, images, labels, forward, optimiser, schedule) -> None:
         settings = self.settings
         right = seen = 0
-        density = torch.zeros(())
+        density = loads = torch.zeros(())
         # Order and augmentation depend on seed and epoch alone, so a resumed run is the same run.
         random = torch.Generator().manual_seed(settings.seed * 1000 + self.epoch)
         batches = list(_batches(len(images), settings.batch, random))
         with tqdm(batches, desc=title, unit="batch", mininterval=5) as bar:
             for index in bar:
                 pixels = augment(images[index].float(), settings, random)
-                logits, activity = forward(pixels)
+                logits, activity, balance = forward(pixels)
                 loss = functional.cross_entropy(logits, labels[index])
                 loss = loss + settings.firing_penalty * activity.mean()
+                loss = loss + settings.balance_penalty * balance.mean()
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -139,10 +142,12 @@ class Run:
                 schedule.step()
                 right += int((logits.argmax(1) == labels[index]).sum())
                 seen += len(index)
-                density = activity.detach()
+                density, loads = activity.detach(), balance.detach()
                 bar.set_postfix(acc=f"{100 * right / seen:.1f}", density=f"{density.mean():.3f}")
-        shares = " ".join(f"{share:.2f}" for share in density.tolist())
-        self.note(f"{title}: train accuracy {100 * right / seen:.2f} %, bundles {shares}")
+        note = f"{title}: train accuracy {100 * right / seen:.2f} %, bundles {_listed(density)}"
+        if self.preset.network.moe is not None:
+            note += f", balance {_listed(loads)}"
+        self.note(note)
 
     def note(self, line: str) -> None:
         """Print a line and keep it for the log."""
@@ -187,14 +192,20 @@ class Run:
 
 
 def start_from(network: SpikingTransformer, checkpoint: Checkpoint) -> None:
-    """Give every synaptic layer the weights and biases of a checkpoint, without batch norm.
+    """Give synaptic layers the weights and biases of a checkpoint, without batch norm.
+
+    Routers and experts are not among them: they keep what they have.
 
     Raises
     ------
     SpecError
         If the checkpoint lacks a layer or has it in another shape.
     """
+    layers = network_layers(network.preset)
+    fresh = {layer.name for layer in layers if layer.kind in ("router", "expert")}
     for name, layer in network.synapses().items():
+        if name in fresh:
+            continue
         shape = tuple(layer.weight.shape)
         found = checkpoint.weights.get(name)
         if found is None or found.shape != shape:
@@ -226,6 +237,10 @@ def augment(pixels: Tensor, settings: Train, random: torch.Generator) -> Tensor:
         flipped = torch.rand(len(pixels), generator=random) < 0.5
         pixels = torch.where(flipped[:, None, None, None], pixels.flip(3), pixels)
     return pixels
+
+
+def _listed(values: Tensor) -> str:
+    return " ".join(f"{value:.2f}" for value in values.tolist())
 
 
 def _batches(count: int, batch: int, random: torch.Generator) -> Iterator[Tensor]:
