@@ -1,15 +1,17 @@
 """The integer model on test images: accuracy, density, operations, energy and the event bound."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from .attention_memory import state_memory
-from .checkpoint import Checkpoint, checkpoint_path
+from .checkpoint import CHECKPOINT_DIR, Checkpoint, checkpoint_path
 from .counts import bundle_density, count_layers, energy_pj, event_bound
 from .data import load_test_images
-from .integer import IntegerModel
+from .expert_loads import ExpertLoads
+from .integer import IntegerModel, Trace
 from .metrics import write_metrics
 from .spec import Preset, SpecError
 
@@ -18,12 +20,19 @@ BATCH = 250
 COUNTED = 100
 
 
-def integer_accuracy(model: IntegerModel, images: np.ndarray, labels: np.ndarray) -> float:
-    """Accuracy in percent."""
+def integer_accuracy(
+    model: IntegerModel,
+    images: np.ndarray,
+    labels: np.ndarray,
+    watch: Callable[[Trace], None] = lambda trace: None,
+) -> float:
+    """Accuracy in percent; ``watch`` sees the trace of every batch."""
     right = 0
     for start in tqdm(range(0, len(images), BATCH), desc="integer model", unit="batch"):
-        logits = model.run(images[start : start + BATCH], keep=False).logits
-        right += int((logits.argmax(1).numpy() == labels[start : start + BATCH]).sum())
+        trace = model.run(images[start : start + BATCH], keep=False)
+        answer = trace.logits.argmax(1).numpy()
+        right += int((answer == labels[start : start + BATCH]).sum())
+        watch(trace)
     return 100.0 * right / len(labels)
 
 
@@ -36,8 +45,10 @@ def evaluate_preset(preset: Preset, checkpoint: Path | None, limit: int | None) 
     model = IntegerModel(stored)
     counts = count_layers(model.run(images[:COUNTED]), preset)
     energy = energy_pj(counts)
+    loads = ExpertLoads()
+    accuracy = integer_accuracy(model, images, labels, loads.add)
     figures = {
-        "golden.accuracy": integer_accuracy(model, images, labels),
+        "golden.accuracy": accuracy,
         "golden.test_images": len(images),
         "golden.bundle_density": bundle_density(counts),
         "golden.energy_spiking_pj": energy["spiking"],
@@ -49,6 +60,10 @@ def evaluate_preset(preset: Preset, checkpoint: Path | None, limit: int | None) 
     }
     if "float_accuracy" in stored.info:
         figures["golden.float_accuracy"] = float(stored.info["float_accuracy"])
+    figures |= loads.figures()
+    if preset.kept_heads < preset.network.heads and preset.train and preset.train.start:
+        whole = IntegerModel(Checkpoint.load(CHECKPOINT_DIR / f"{preset.train.start}.safetensors"))
+        figures["d3.accuracy_loss"] = integer_accuracy(whole, images, labels) - accuracy
     for name, bits in state_memory(preset).items():
         figures[f"golden.attention_{name}_bits"] = bits
     write_metrics(preset.name, {**figures, "attention.kind": preset.network.attention})

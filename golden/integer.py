@@ -104,12 +104,12 @@ class IntegerModel:
         Parameters
         ----------
         images : uint8, shape (B, channels, height, width)
-        keep : keep the trace of every layer
+        keep : keep the trace of every layer; else of routers alone
 
         Returns
         -------
         Trace
-            Logits and, with ``keep``, every intermediate tensor.
+            Logits, which experts served each token and, with ``keep``, every intermediate tensor.
         """
         preset, net = self.preset, self.preset.network
         shape = (preset.data.channels, preset.data.height, preset.data.width)
@@ -163,7 +163,7 @@ class IntegerModel:
                 record.outputs = self._grid(layer, fired)
             if record.outputs is not None:
                 spikes = record.outputs
-            if keep:
+            if keep or layer.kind == "router":
                 trace.layers[layer.name] = record
         return trace
 

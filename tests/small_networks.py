@@ -121,6 +121,23 @@ LOCAL_NETWORKS = {
     },
 }
 
+# Experts in place of the MLP, and heads left out.
+MOES = {
+    "top 1 of 2": {"experts": 2, "hidden": 24},
+    "top 2 of 4": {"experts": 4, "hidden": 16, "top_k": 2},
+    "all of 4": {"experts": 4, "hidden": 8, "top_k": 4},
+    "semm": {"experts": 4, "hidden": 12, "mode": "semm"},
+}
+EXPERT_NETWORKS = {
+    **{name: {"network__moe": moe} for name, moe in MOES.items()},
+    "one head of four": {"network__heads": 4, "network__head_keep": 0.25},
+    "half the heads, lrf-ssa": {
+        "network__heads": 4,
+        "network__head_keep": 0.5,
+        "network__attention": "lrf-ssa",
+    },
+}
+
 
 def small_preset(**changes: object) -> Preset:
     """The smallest network with a pool, two heads and two output groups, and changes to it."""

@@ -14,14 +14,8 @@ from golden.experts import highest
 from golden.integer import IntegerModel
 from golden.ranges import checkpoint_widths
 from golden.spec import SpecError
-from tests.small_networks import random_checkpoint, random_images, small_preset
+from tests.small_networks import MOES, random_checkpoint, random_images, small_preset
 
-MOES = {
-    "top 1 of 2": {"experts": 2, "hidden": 24},
-    "top 2 of 4": {"experts": 4, "hidden": 16, "top_k": 2},
-    "all of 4": {"experts": 4, "hidden": 8, "top_k": 4},
-    "semm": {"experts": 4, "hidden": 12, "mode": "semm"},
-}
 F = 2**8
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from plain_network import PlainNetwork
 from small_networks import (
+    EXPERT_NETWORKS,
     LOCAL_NETWORKS,
     NETWORKS,
     random_checkpoint,
@@ -78,9 +79,10 @@ def wild_network(preset, seed: int) -> SpikingTransformer:
 
 # With a slower decay the integers round down where floats do not, and three stages' 12 tokens are
 # no power of two, so their mean is rounded.
-@pytest.mark.parametrize(
-    "changes", [c for n, c in ALL.items() if "slow" not in n], ids=lambda c: ",".join(c)
-)
+FOLDED = {name: c for name, c in (ALL | EXPERT_NETWORKS).items() if "slow" not in name}
+
+
+@pytest.mark.parametrize("changes", FOLDED.values(), ids=FOLDED)
 def test_equals_folded_float_network(changes):
     preset = small_preset(**changes)
     network = wild_network(preset, seed=3).double()

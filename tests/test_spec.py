@@ -11,10 +11,10 @@ from golden.schedule import MemoryMap, network_layers
 from golden.spec import PRESET_DIR, SpecError, load_preset, parse_preset, preset_names
 
 NAMES = [
-    *("base", "base-dyn", "base-lrf"),
+    *("base", "base-d3", "base-dyn", "base-lrf", "base-moe"),
     *("cifar-2-256", "imagenet-10-512", "imagenet-8-512", "micro"),
     "spikformer-1-384",
-    *("tiny", "tiny-dyn", "tiny-lrf"),
+    *("tiny", "tiny-dyn", "tiny-lrf", "tiny-moe", "tiny-semm"),
 ]
 # Token grid, layers, millions of weights and biases, and millions that the papers report: A2OS2A's
 # for 8-512 and 10-512; Spikformer 2-384 and 4-384 have 5.76 and 9.32, so 1-384 would have 3.98.
@@ -26,6 +26,10 @@ SHAPES = {
     "base": ((7, 7), 12, 0.1145, None),
     "base-lrf": ((7, 7), 12, 0.1145, None),
     "base-dyn": ((7, 7), 12, 0.1145, None),
+    "base-d3": ((7, 7), 12, 0.1145, None),
+    "base-moe": ((7, 7), 16, 0.2145, None),
+    "tiny-moe": ((4, 4), 10, 0.0261, None),
+    "tiny-semm": ((4, 4), 10, 0.0261, None),
     "cifar-2-256": ((8, 8), 16, 2.5585, None),
     "spikformer-1-384": ((8, 8), 11, 3.9772, 3.98),
     "imagenet-8-512": ((14, 14), 46, 29.6265, 29.68),
@@ -55,7 +59,7 @@ def test_shipped_preset(name):
     if preset.train is None:
         assert preset.data.dataset == "none"
         assert built_widths(preset, None).sums <= 32
-    if name[-1].isdigit():
+    if name.rpartition("-")[2].isdigit():
         assert name.endswith(preset.size_name)
 
 

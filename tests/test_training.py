@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_networks import NETWORKS, small_preset
+from small_networks import EXPERT_NETWORKS, NETWORKS, small_preset
 from torch.nn import functional
 
 from golden import compare
@@ -105,7 +105,11 @@ def test_finish_writes_checkpoint_and_log(whole, tmp_path):
     assert sorted(x.name for x in tmp_path.iterdir()) == ["net.log", "net.safetensors"]
 
 
-@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize(
+    "changes",
+    (NETWORKS | EXPERT_NETWORKS).values(),
+    ids=NETWORKS | EXPERT_NETWORKS,
+)
 def test_fold_keeps_each_layer(changes):
     """Folded and rounded, a layer's sums are off by half a step for each spike and the bias."""
     preset = small_preset(**changes)
@@ -118,7 +122,7 @@ def test_fold_keeps_each_layer(changes):
             layer.norm.running_var.uniform_(0.5, 2.0)
             layer.norm.weight.data.uniform_(0.5, 1.5)
             layer.norm.bias.data.uniform_(-0.1, 0.1)
-        shape = (16, layer.weight.shape[1], *((6, 6) if layer.kernel == 3 else ()))
+        shape = (16, layer.experts * layer.weight.shape[1], *((6, 6) if layer.kernel == 3 else ()))
         x = (torch.rand(shape) < 0.3).float()
         with torch.no_grad():
             before = layer(x)
