@@ -75,7 +75,7 @@ mapped: $(READY) ## netlist of PRESET on ECP5: simulate it, and prove every bloc
 	$(PY) -m sim gates --preset $(PRESET) --record gatesim $(B)/synth/netlist/accelerator.v
 	$(PY) -m synth equivalence --preset $(PRESET)
 
-tiers: $(B)/asic/netlist.json ## cut PRESET's netlist into tiers by STYLE, with figures and files of 3D flows
+tiers: $(if $(wildcard $(CHECKPOINT)),$(B)/asic/activity.json,$(B)/asic/netlist.json) ## cut PRESET's netlist into tiers by STYLE, with figures and files of 3D flows
 	$(PY) -m synth.tiers build --preset $(PRESET) --style $(STYLE)
 
 train: $(READY) ## train PRESET and write its checkpoint; resumes where it was stopped
@@ -110,12 +110,15 @@ $(FPGA_READY): $(READY)
 	$(PY) -m pip install -q --disable-pip-version-check -e '.[fpga]'
 	@touch $@
 
-$(B)/asic/report.json: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(ASIC)
+$(B)/asic/netlist.json: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(ASIC)
 	$(PY) -m synth.asic synth --preset $(PRESET)
 
-$(B)/asic/power.done: $(B)/asic/report.json $(CHECKPOINT) $(SIM)
-	@scripts/system-packages sta=opensta
+$(B)/asic/activity.json: $(B)/asic/netlist.json $(CHECKPOINT) $(SIM)
 	$(PY) -m sim record --preset $(PRESET)
+	$(PY) -m synth.asic activity --preset $(PRESET)
+
+$(B)/asic/power.done: $(B)/asic/activity.json
+	@scripts/system-packages sta=opensta
 	$(PY) -m synth.asic power --preset $(PRESET)
 	@touch $@
 
@@ -127,6 +130,3 @@ $(READY): pyproject.toml
 	# SpikingJelly asks for CUDA builds of torch and torchvision that nothing here uses.
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps spikingjelly==2.0.0
 	@touch $@
-
-$(B)/asic/netlist.json: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(wildcard synth/asic/*.py)
-	$(PY) -m synth.asic synth --preset $(PRESET)

@@ -198,6 +198,26 @@ class Engine(Section):
         return self.tiles * self.lanes
 
 
+class Asic(Section):
+    """Standard cells and stacks of them. It changes no network, so no dump of a preset has it.
+
+    Members
+    -------
+    flop_bits : memories of so many bits are flip-flops, larger ones macros
+    bank_rows, bank_bits : deepest and widest macro; larger memories are split into equal parts
+    fanout : loads of a net above which it gets buffers
+    utilisation : share of a tier's outline that cells fill
+    pitch_um : between hybrid bonds
+    """
+
+    flop_bits: Annotated[int, Field(ge=0)] = 256
+    bank_rows: Literal[64, 128, 256, 512, 1024, 2048, 4096] = 512
+    bank_bits: Annotated[int, Field(ge=8, le=1024)] = 256
+    fanout: Annotated[int, Field(ge=2)] = 24
+    utilisation: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    pitch_um: Annotated[float, Field(gt=0)] = 1.6
+
+
 class Train(Section):
     """How the shipped checkpoint was trained.
 

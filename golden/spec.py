@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from .attention_spec import LOCAL_KINDS, check_attention, hybrid
 from .experts_spec import check_experts, kept_heads_count
-from .sections import Data, Engine, Moe, Network, Quant, Section, Stage, Train
+from .sections import Asic, Data, Engine, Moe, Network, Quant, Section, Stage, Train
 
 PRESET_DIR = Path(__file__).resolve().parent.parent / "presets"
 
@@ -35,6 +35,7 @@ class Preset(Section):
     quant: Quant = Quant()
     engine: Engine
     train: Train | None = None
+    asic: Asic = Field(Asic(), exclude=True)
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "Preset":
@@ -181,7 +182,7 @@ class Preset(Section):
 
     def replace(self, **changes: object) -> "Preset":
         """Copy with dotted fields replaced and validated again, e.g. ``engine__lanes=8``."""
-        tree = self.model_dump()
+        tree = self.model_dump() | {"asic": self.asic.model_dump()}
         for key, value in changes.items():
             *path, leaf = key.split("__")
             node = tree

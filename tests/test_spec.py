@@ -155,7 +155,11 @@ REFUSED = [
         "unknown key engine.lans:"
         " known are tiles, lanes, neuron_lanes, attention_order, widths, counters",
     ),
-    ("enigne", {}, "unknown key enigne: known are name, data, network, quant, engine, train"),
+    (
+        "enigne",
+        {},
+        "unknown key enigne: known are name, data, network, quant, engine, train, asic",
+    ),
     (
         "network.neuron.tau",
         2.0,

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiers_design import shelf_placement, small_design
+from tiers_design import kit_of, shelf_placement, small_design
 
 from golden.spec import SpecError
-from synth.asic.lef import bond_lef, cells_lef, tech_lef
+from synth.asic.lef import bond_lef
 from synth.asic.netlist import verilog
 from synth.equiv.prove import prove
 from synth.tiers.assign import assign
@@ -27,6 +27,7 @@ from synth.tiers.pictures import draw, write_gds
 from synth.tiers.verilog import tier_verilog
 
 DESIGN = small_design()
+KIT = kit_of(DESIGN)
 NAMES = {one.name for one in DESIGN.netlist.instances}
 
 
@@ -67,11 +68,7 @@ def test_recount_agrees_and_sees_a_change(placement, tmp_path):
 
 def test_layouts_are_read_without_a_warning_and_a_broken_one_is_not(placement, tmp_path):
     lefs = []
-    for name, text in {
-        "tech.lef": tech_lef(DESIGN.library),
-        "cells.lef": cells_lef(DESIGN.library, sorted(DESIGN.netlist.cells())),
-        "bond.lef": bond_lef(),
-    }.items():
+    for name, text in {**KIT.lefs, "bond.lef": bond_lef()}.items():
         lefs.append(tmp_path / name)
         lefs[-1].write_text(text)
     files = deffile.tier_defs(placement) | {"flat.def": deffile.flat_def(placement, placed=False)}
@@ -102,7 +99,7 @@ def test_def_has_what_was_placed(placement):
 
 
 def test_seed_lists_every_instance_and_no_port(placement, tmp_path):
-    seed.write(placement, tmp_path, period_ps=1000.0, utilisation=0.7)
+    seed.write(placement, KIT, tmp_path, period_ps=1000.0, utilisation=0.7)
     folder = tmp_path / "results/nangate45_3D/small/seed"
     assert sorted(path.name for path in folder.iterdir()) == [
         "1_synth.sdc",
@@ -121,6 +118,9 @@ def test_seed_lists_every_instance_and_no_port(placement, tmp_path):
     config = tmp_path / "designs/nangate45_3D/small"
     keys = re.findall(r"export (\w+) =", (config / "config.mk").read_text())
     assert {"DESIGN_NAME", "PLATFORM", "SC_LEF_UPPER_COVER", "ADDITIONAL_LIBS"} <= set(keys)
+    named = re.findall(r"\$\(DESIGN_DIR\)/(\S+)", (config / "config.mk").read_text())
+    assert set(named) == {"macros.lef", "macros.lib"}
+    assert all((config / name).is_file() for name in named)
 
 
 def test_open3dflow_ports_meet(placement, tmp_path):
@@ -174,12 +174,15 @@ def test_pictures(placement, tmp_path):
 
 @pytest.fixture
 def package(placement, tmp_path):
-    threedblox.write(placement, tmp_path, period_ps=1000.0)
+    threedblox.write(placement, KIT, tmp_path, period_ps=1000.0)
     return tmp_path
 
 
 def test_3dblox_package_is_clean(package):
     assert check(package / "stack.3dbx") == []
+    named = re.findall(r"[\w.]+\.(?:lef|lib)\b", (package / "stack.3dbv").read_text())
+    assert set(named) == {*KIT.lefs, *KIT.liberties, "bond.lef"}
+    assert all((package / name).is_file() for name in named)
     up, down = (package / f"{name}.bmap" for name in ("tier0_up", "tier1_down"))
     assert up.read_text() == down.read_text()
     assert all(len(line.split()) == 6 for line in up.read_text().splitlines())
@@ -187,7 +190,7 @@ def test_3dblox_package_is_clean(package):
 
 def test_3dblox_of_three_tiers_is_clean(tmp_path):
     tiers = np.arange(DESIGN.instances) % 3
-    threedblox.write(shelf_placement(DESIGN, tiers), tmp_path, period_ps=1000.0)
+    threedblox.write(shelf_placement(DESIGN, tiers), KIT, tmp_path, period_ps=1000.0)
     assert check(tmp_path / "stack.3dbx") == []
 
 
@@ -225,7 +228,7 @@ def test_two_dies_alone(placement, tmp_path):
     three = replace(placement, tiers=tiers)
     for write, message in (
         (
-            lambda: seed.write(three, tmp_path, period_ps=1e3, utilisation=0.7),
+            lambda: seed.write(three, KIT, tmp_path, period_ps=1e3, utilisation=0.7),
             "TaiWei-Pin-3D",
         ),
         (lambda: open3dflow.write(three, tmp_path), "Open3DFlow stacks 2 dies, not 3"),

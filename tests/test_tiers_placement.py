@@ -1,6 +1,7 @@
 """Placement is legal, short and repeatable; bonds are on their grid; figures follow the wires."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ from tiers_design import small_design
 from golden.spec import SpecError
 from synth.tiers.assign import assign
 from synth.tiers.bonds import Grid, place_bonds
-from synth.tiers.figures import clock_tree_um, measure, net_lengths, uniform_activity
+from synth.tiers.figures import (
+    clock_tree_um,
+    measure,
+    net_lengths,
+    sink_ways,
+    timing,
+    uniform_activity,
+)
 from synth.tiers.placement.rows import overlaps
 from synth.tiers.placement.stack import (
     Outline,
@@ -36,7 +44,7 @@ def flat():
 
 @pytest.fixture(scope="module")
 def stacked():
-    return place_bonds(placed(SPLIT))
+    return place_bonds(placed(SPLIT), 1.6)
 
 
 def problem_of(placement):
@@ -90,6 +98,35 @@ def test_wire_of_a_crossing_net_is_counted_on_each_tier(stacked):
     assert wire_lengths(stacked)[net] == pytest.approx(total)
 
 
+def test_way_to_another_tier_goes_through_the_bond(stacked):
+    """By hand: from the driver's pin to the bond, and on to the sink's."""
+    dx, dy = DESIGN.pin_offsets
+    tier_of = DESIGN.cell_tiers(stacked.tiers)
+    ways = sink_ways(stacked)
+    bonds = dict(zip(stacked.crossing.net.tolist(), range(len(stacked.bond_x)), strict=True))
+
+    def place(pin):
+        cell = DESIGN.pin_cell[pin]
+        return np.array([stacked.x[cell] + dx[pin], stacked.y[cell] + dy[pin]])
+
+    checked = {True: 0, False: 0}
+    for net in set(bonds) - set(np.flatnonzero(DESIGN.clock_nets)):
+        source = DESIGN.driver_pin[net]
+        bond = np.array([stacked.bond_x[bonds[net]], stacked.bond_y[bonds[net]]])
+        pins = range(DESIGN.starts[net], DESIGN.starts[net + 1])
+        sinks = [pin for pin in pins if DESIGN.pin_cell[pin] < DESIGN.instances]
+        for sink in sinks:
+            cells = [DESIGN.pin_cell[pin] for pin in sinks]
+            if sink == source or cells.count(DESIGN.pin_cell[sink]) > 1:
+                continue
+            far = tier_of[DESIGN.pin_cell[sink]] != tier_of[DESIGN.pin_cell[source]]
+            stops = [place(source), bond, place(sink)] if far else [place(source), place(sink)]
+            um = sum(np.abs(b - a).sum() for a, b in pairwise(stops))
+            assert ways[net][DESIGN.pin_cell[sink]] == pytest.approx(um)
+            checked[bool(far)] += 1
+    assert min(checked.values()) > 5
+
+
 def test_one_bond_a_crossing_on_the_grid_none_twice(stacked):
     low, high = DESIGN.span(stacked.tiers)
     assert len(stacked.bond_x) == (high - low).sum()
@@ -103,7 +140,7 @@ def test_one_bond_a_crossing_on_the_grid_none_twice(stacked):
 def test_bonds_that_want_one_place_share_its_neighbourhood(stacked):
     count = len(stacked.bond_x)
     middle = np.full(count, stacked.outline.width / 2)
-    moved = place_bonds(replace(stacked, bond_x=middle, bond_y=middle))
+    moved = place_bonds(replace(stacked, bond_x=middle, bond_y=middle), 1.6)
     away = np.abs(moved.bond_x - middle) + np.abs(moved.bond_y - middle)
     # So many sites lie within a diamond around the wish.
     assert away.max() <= 1.6 * (np.sqrt(count / 2) + 3)
@@ -136,14 +173,14 @@ def test_impossible_outlines():
 def test_longer_wires_cost_time_and_power(flat):
     macros = [one.name for one in DESIGN.netlist.instances if one.name.endswith("ram")]
     activity = uniform_activity(DESIGN.netlist, macros)
-    near = measure(flat, activity, 1000.0)
+    near = measure(flat, activity, 1000.0, timing(flat))
     wide = replace(
         flat,
         x=flat.x * 4,
         y=flat.y * 4,
         outline=Outline(flat.outline.width * 4, flat.outline.height * 4),
     )
-    far = measure(wide, activity, 1000.0)
+    far = measure(wide, activity, 1000.0, timing(wide))
     assert far.memory_access_ps > near.memory_access_ps
     assert far.power.wires > 3 * near.power.wires
     assert far.power.cells == pytest.approx(near.power.cells)

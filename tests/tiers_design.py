@@ -4,9 +4,12 @@ import numpy as np
 
 from synth.asic.cells import standard_cells
 from synth.asic.fakeram import macro
+from synth.asic.lef import cells_lef, tech_lef
+from synth.asic.liberty import write_liberty
 from synth.asic.netlist import Instance, Netlist, Port
 from synth.tiers.bonds import place_bonds
 from synth.tiers.design import Design
+from synth.tiers.exports.kit import Kit
 from synth.tiers.placement.stack import Crossing, Outline, Placement, port_places
 
 RAM = "fakeram45_64x8_1r1w"
@@ -69,6 +72,21 @@ def small_design(gates: int = 240, seed: int = 3) -> Design:
     return Design.of(Netlist("small", ports, made, nets), library)
 
 
+def kit_of(design: Design) -> Kit:
+    """Files of a design's library, as synthesis would leave them."""
+    library = design.library
+    macros = [name for name in design.netlist.cells() if library[name].macro]
+    cells = [name for name in library.cells if name not in macros]
+    return Kit(
+        {
+            "tech.lef": tech_lef(library),
+            "cells.lef": cells_lef(library, cells),
+            "macros.lef": cells_lef(library, macros),
+        },
+        {"cells.lib": write_liberty(library, cells), "macros.lib": write_liberty(library, macros)},
+    )
+
+
 def nets_named(nets: dict[int, str], name: str) -> int:
     return next(net for net, text in nets.items() if text == name)
 
@@ -91,4 +109,4 @@ def shelf_placement(design: Design, tiers: np.ndarray) -> Placement:
     x[design.instances :], y[design.instances :] = port_places(len(design.port_names), outline)
     crossing = Crossing.of(design, tiers)
     middle = np.full(len(crossing), 60.0)
-    return place_bonds(Placement(design, tiers, outline, x, y, crossing, middle, middle))
+    return place_bonds(Placement(design, tiers, outline, x, y, crossing, middle, middle), 1.6)

@@ -25,17 +25,27 @@ def synth(
     checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
     liberty: Annotated[Path | None, typer.Option(help="Default: the embedded cells.")] = None,
     lef: Annotated[list[Path] | None, typer.Option(help="Site and macros of --liberty.")] = None,
-    flop_bits: Annotated[int, typer.Option(help="Memories up to this are flip-flops.")] = 256,
-    bank_rows: Annotated[int, typer.Option(help="Deepest macro, a power of two.")] = 512,
-    bank_bits: Annotated[int, typer.Option(help="Widest macro.")] = 256,
-    fanout: Annotated[int, typer.Option(help="Loads of a net before buffers.", min=2)] = 24,
 ) -> None:
     """Write netlist, library and report to build/<preset>/asic/."""
     from .synthesis import Options, synthesise
 
     spec = load_preset(preset)
-    options = Options(liberty, tuple(lef or ()), flop_bits, bank_rows, bank_bits, fanout)
+    options = Options(liberty, tuple(lef or ()))
     print(f"wrote {synthesise(spec, find_checkpoint(spec, checkpoint), options)}")
+
+
+@app.command()
+@friendly_errors
+def activity(preset: PresetName = "tiny") -> None:
+    """Count transitions on what `python -m sim record` recorded; compares flip-flops with it."""
+    from .figures import measure_activity
+
+    measured = measure_activity(load_preset(preset))
+    toggles = measured.activity.toggles.values()
+    print(
+        f"{measured.compared} flip-flops equal to the RTL's in {measured.cycles} cycles;"
+        f" {sum(toggles) / len(toggles):.3f} transitions a net and cycle"
+    )
 
 
 @app.command()
@@ -47,7 +57,7 @@ def power(
     ] = None,
     opensta: Annotated[bool, typer.Option(help="Ask OpenSTA for slack and power too.")] = True,
 ) -> None:
-    """Slack and power with the activity that `python -m sim record` recorded."""
+    """Slack and power, with the activity measured before."""
     from .figures import measure_figures, report
 
     print(report(measure_figures(load_preset(preset), period, opensta=opensta)))

@@ -129,7 +129,7 @@ class _Evaluator:
     """Gates in order, and what the flip-flops take."""
 
     def __init__(self, netlist: Netlist, library: Library) -> None:
-        graph = Graph(netlist, library, {}, {})
+        graph = Graph(netlist, library, {}, {}, {})
         self._gates = []
         for net in graph.order:
             index = graph.driver.get(net)

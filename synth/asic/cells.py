@@ -15,9 +15,11 @@ from golden.spec import SpecError
 
 from .stored import load_tree, save_tree
 
+SITE = "spikestack45"
 SITE_UM = 0.19
 ROW_UM = 1.4
 VOLTAGE = 1.1
+DATABASE_UNITS = 2000
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Library:
     cells : by name
     site_um, row_um : placement grid of standard cells
     voltage : supply in V
+    site : name of the placement grid's site
+    database_units : steps of a micron in DEF
     """
 
     name: str
@@ -92,6 +96,8 @@ class Library:
     site_um: float = SITE_UM
     row_um: float = ROW_UM
     voltage: float = VOLTAGE
+    site: str = SITE
+    database_units: int = DATABASE_UNITS
 
     def __getitem__(self, name: str) -> Cell:
         """Look a cell up.

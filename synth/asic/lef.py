@@ -18,12 +18,10 @@ LAYERS = (
     ("metal9", "HORIZONTAL", 1.6, 0.8),
     ("metal10", "VERTICAL", 1.6, 0.8),
 )
-SITE = "spikestack45"
 BOND_MACRO = "HBT"
 BOND_LAYER = "metal10"
 # Side of a hybrid bond's pad.
 BOND_UM = 0.8
-DATABASE_UNITS = 2000
 _PIN_UM = 0.07
 # Macro pins stand on multiples of this, on the left edge.
 _TRACK_UM = 0.14
@@ -36,7 +34,12 @@ DIVIDERCHAR "/" ;
 
 def tech_lef(library: Library) -> str:
     """Write units, routing layers and the site."""
-    lines = [_START.rstrip(), "UNITS", f"  DATABASE MICRONS {DATABASE_UNITS} ;", "END UNITS"]
+    lines = [
+        _START.rstrip(),
+        "UNITS",
+        f"  DATABASE MICRONS {library.database_units} ;",
+        "END UNITS",
+    ]
     lines += ["MANUFACTURINGGRID 0.005 ;"]
     for index, (name, direction, pitch, width) in enumerate(LAYERS):
         if index:
@@ -51,11 +54,11 @@ def tech_lef(library: Library) -> str:
             f"END {name}",
         ]
     lines += [
-        f"SITE {SITE}",
+        f"SITE {library.site}",
         "  CLASS CORE ;",
         "  SYMMETRY Y ;",
         f"  SIZE {library.site_um:g} BY {library.row_um:g} ;",
-        f"END {SITE}",
+        f"END {library.site}",
     ]
     return "\n".join([*lines, "END LIBRARY", ""])
 
@@ -64,7 +67,7 @@ def cells_lef(library: Library, names: Iterable[str]) -> str:
     """Write the macros of the cells named."""
     lines = [_START.rstrip()]
     for name in names:
-        lines += _cell(library[name])
+        lines += _cell(library[name], library.site)
     return "\n".join([*lines, "END LIBRARY", ""])
 
 
@@ -102,7 +105,7 @@ def pin_offsets(cell: Cell) -> dict[str, tuple[float, float]]:
     }
 
 
-def _cell(cell: Cell) -> list[str]:
+def _cell(cell: Cell, site: str) -> list[str]:
     lines = [
         f"MACRO {cell.name}",
         f"  CLASS {'BLOCK' if cell.macro else 'CORE'} ;",
@@ -112,7 +115,7 @@ def _cell(cell: Cell) -> list[str]:
         "  SYMMETRY X Y ;",
     ]
     if not cell.macro:
-        lines.append(f"  SITE {SITE} ;")
+        lines.append(f"  SITE {site} ;")
     half = _PIN_UM / 2
     layer = "metal3" if cell.macro else "metal1"
     for name, (x, y) in pin_offsets(cell).items():

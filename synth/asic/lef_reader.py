@@ -1,8 +1,9 @@
-"""LEF files of others: the site, and size and pins of each macro."""
+"""LEF files of others: units, the site, and size and pins of each macro."""
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from golden.spec import SpecError
 
@@ -26,13 +27,24 @@ class Shape:
     core: bool = True
 
 
-def read_lef(path: Path) -> tuple[tuple[float, float] | None, dict[str, Shape]]:
-    """Read a LEF file.
+class Site(NamedTuple):
+    """A site of class CORE: name, width and height in um."""
 
-    Returns
-    -------
-    tuple
-        Width and height of the core site if the file has one, and the macros by name.
+    name: str
+    width_um: float
+    height_um: float
+
+
+class Lef(NamedTuple):
+    """What a file has: steps of a micron, a core site, macros by name."""
+
+    database_units: int | None
+    site: Site | None
+    shapes: dict[str, Shape]
+
+
+def read_lef(path: Path) -> Lef:
+    """Read a LEF file.
 
     Raises
     ------
@@ -43,7 +55,7 @@ def read_lef(path: Path) -> tuple[tuple[float, float] | None, dict[str, Shape]]:
         raise SpecError(f"no LEF file {path}")
     text = re.sub(r"#[^\n]*", "", path.read_text(errors="replace"))
     words = _WORDS.findall(text)
-    site, shapes, at = None, {}, 0
+    units, site, shapes, at = None, None, {}, 0
     while at < len(words):
         if words[at] == "SITE":
             name = words[at + 1]
@@ -51,7 +63,7 @@ def read_lef(path: Path) -> tuple[tuple[float, float] | None, dict[str, Shape]]:
             body = words[at + 2 : end]
             if "SIZE" in body and "CORE" in body:
                 place = body.index("SIZE")
-                site = float(body[place + 1]), float(body[place + 3])
+                site = Site(name, float(body[place + 1]), float(body[place + 3]))
             at = end + 2
         elif words[at] == "MACRO":
             name = words[at + 1]
@@ -59,8 +71,10 @@ def read_lef(path: Path) -> tuple[tuple[float, float] | None, dict[str, Shape]]:
             shapes[name] = _shape(name, words[at + 2 : end], path)
             at = end + 2
         else:
+            if words[at : at + 2] == ["DATABASE", "MICRONS"]:
+                units = int(words[at + 2])
             at += 1
-    return site, shapes
+    return Lef(units, site, shapes)
 
 
 def _end(words: list[str], start: int, name: str, path: Path) -> int:

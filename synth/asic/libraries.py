@@ -6,8 +6,8 @@ from pathlib import Path
 from golden.spec import SpecError
 
 from .buffers import is_buffer
-from .cells import Cell, Library, Pin, standard_cells
-from .lef_reader import Shape, read_lef
+from .cells import DATABASE_UNITS, Cell, Library, Pin, standard_cells
+from .lef_reader import Shape, Site, read_lef
 from .liberty_reader import read_cells
 
 # Stand for connections to the supplies in a library without tie cells.
@@ -33,11 +33,11 @@ def load_library(liberty: Path | None, lefs: Sequence[Path]) -> Library:
             raise SpecError(f"LEF {lefs[0]} without a Liberty: give both or neither")
         return standard_cells()
     name, voltage, read = read_cells(liberty)
-    site, shapes = None, {}
+    units, site, shapes = None, None, {}
     for path in lefs:
-        found, more = read_lef(path)
-        site = site or found
-        shapes |= more
+        found = read_lef(path)
+        units, site = units or found.database_units, site or found.site
+        shapes |= found.shapes
     files = ", ".join(str(path) for path in lefs) or "no LEF given"
     if site is None:
         raise SpecError(f"no SITE of class CORE in {files}")
@@ -46,7 +46,15 @@ def load_library(liberty: Path | None, lefs: Sequence[Path]) -> Library:
         if cell not in shapes:
             raise SpecError(f"cell {cell} of {liberty} has no MACRO in {files}")
         cells[cell] = _sized(fields, shapes[cell])
-    made = Library(name, cells | _missing_ties(cells, site), *site, voltage)
+    made = Library(
+        name,
+        cells | _missing_ties(cells, site),
+        site.width_um,
+        site.height_um,
+        voltage,
+        site.name,
+        units or DATABASE_UNITS,
+    )
     if not any(is_buffer(cell) for cell in cells.values()):
         raise SpecError(f"{liberty} has no buffer: a cell with one input and its copy as output")
     return made
@@ -70,10 +78,16 @@ def _sized(fields: dict, shape: Shape) -> Cell:
     return Cell(**fields, width_um=shape.width_um, height_um=shape.height_um, offsets=offsets)
 
 
-def _missing_ties(cells: dict[str, Cell], site: tuple[float, float]) -> dict[str, Cell]:
+def _missing_ties(cells: dict[str, Cell], site: Site) -> dict[str, Cell]:
     known = {pin.function for cell in cells.values() for pin in cell.pins.values()}
     return {
-        name: Cell(name, site[0] * site[1], *site, {"Z": Pin("output", function=value)})
+        name: Cell(
+            name,
+            site.width_um * site.height_um,
+            site.width_um,
+            site.height_um,
+            {"Z": Pin("output", function=value)},
+        )
         for value, name in TIES.items()
         if value not in known
     }

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from .cells import Library
 from .netlist import Netlist
+from .stored import load_tree, save_tree
 from .timing import default_wires
 from .wires import Wires
 
@@ -21,6 +23,22 @@ class Activity:
 
     toggles: Mapping[int, float]
     accesses: Mapping[str, float]
+
+    def save(self, path: Path) -> None:
+        """Write the figures as JSON, whole or not at all."""
+        save_tree(path, {"toggles": list(self.toggles.items()), "accesses": dict(self.accesses)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Activity":
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        SpecError
+            If there is no such file.
+        """
+        tree = load_tree(path, "activity", "python -m synth.asic activity")
+        return cls({net: toggles for net, toggles in tree["toggles"]}, tree["accesses"])
 
 
 @dataclass(frozen=True)

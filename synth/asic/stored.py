@@ -13,14 +13,14 @@ def save_tree(path: Path, tree: object) -> None:
         partial.write_text(json.dumps(tree, separators=(",", ":")))
 
 
-def load_tree(path: Path, what: str) -> dict:
+def load_tree(path: Path, what: str, command: str = "python -m synth.asic synth") -> dict:
     """Read what :func:`save_tree` wrote.
 
     Raises
     ------
     SpecError
-        If there is no such file; ``what`` names its content.
+        If there is no such file; ``what`` names its content, ``command`` what makes it.
     """
     if not path.is_file():
-        raise SpecError(f"no {what} {path}: make it with `python -m synth.asic synth`")
+        raise SpecError(f"no {what} {path}: make it with `{command}`")
     return json.loads(path.read_text())

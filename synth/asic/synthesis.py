@@ -43,21 +43,10 @@ _ABC = (
 
 @dataclass(frozen=True)
 class Options:
-    """How to synthesise.
-
-    Parameters
-    ----------
-    liberty, lefs : the user's library, see :func:`synth.asic.libraries.load_library`
-    flop_bits, bank_rows, bank_bits : see :class:`synth.asic.memories.MacroPlatform`
-    fanout : loads of a net, above which it gets buffers
-    """
+    """The user's library, see :func:`synth.asic.libraries.load_library`."""
 
     liberty: Path | None = None
     lefs: tuple[Path, ...] = ()
-    flop_bits: int = 256
-    bank_rows: int = 512
-    bank_bits: int = 256
-    fanout: int = 24
 
 
 def asic_dir(preset: Preset) -> Path:
@@ -98,7 +87,8 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
     started = perf_counter()
     plain = load_library(options.liberty, options.lefs)
     widths = built_widths(preset, checkpoint)
-    platform = MacroPlatform(options.flop_bits, options.bank_rows, options.bank_bits)
+    sizes = preset.asic
+    platform = MacroPlatform(sizes.flop_bits, sizes.bank_rows, sizes.bank_bits)
     accelerator = make_accelerator(preset, widths)
     text = plain_names(rtlil.convert(accelerator, name=TOP, emit_src=False, platform=platform))
     macros = sorted(set(_MACRO.findall(text)))
@@ -109,14 +99,15 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
         (folder / "macros.lib").write_text(write_liberty(library, macros))
         gates = (options.liberty or _embedded(folder, plain)).resolve()
         log = build_dir(preset.name) / "asic.log"
-        commands = _script(folder, gates, library, options.fanout)
+        commands = _script(folder, gates, library, sizes.fanout)
         run_yosys(commands, log, f"synthesis of {preset.name}")
         mapped = from_yosys(json.loads((folder / "mapped.json").read_text()), TOP, library)
-    netlist = buffer_fanout(mapped, library, options.fanout)
+    netlist = buffer_fanout(mapped, library, sizes.fanout)
     directory = asic_dir(preset)
     report = describe(netlist, library)
     report["library"] = library.name
-    report["options"] = {name: _plain(value) for name, value in asdict(options).items()}
+    files = {name: _plain(value) for name, value in asdict(options).items()}
+    report["options"] = files | sizes.model_dump()
     report["yosys"] = importlib.metadata.version("pyosys")
     report["seconds"] = perf_counter() - started
     rtl = generate(make_accelerator(preset, widths), TOP, platform).text

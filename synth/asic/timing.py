@@ -5,7 +5,7 @@ For sign-off there is :mod:`synth.asic.opensta`.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,14 +66,17 @@ def analyse(
     lengths: Mapping[int, float] | None = None,
     *,
     bonds: Mapping[int, int] | None = None,
+    ways: Mapping[int, Mapping[int, float]] | None = None,
     wires: Wires | None = None,
 ) -> Timing:
     """Find the longest path and the macros' paths.
 
     Parameters
     ----------
-    lengths : um of wire of each net; a net without one has no wire
+    lengths : um of wire of each net, which load its driver; a net without one has no wire
     bonds : crossings between tiers of each net
+    ways : um from a net's driver to an instance, by net and the instance's number; where there is
+        none, it is the net's whole length
     wires : by default :func:`default_wires`
 
     Raises
@@ -81,7 +84,7 @@ def analyse(
     SpecError
         If gates form a loop.
     """
-    graph = Graph(netlist, library, lengths or {}, bonds or {}, wires)
+    graph = Graph(netlist, library, lengths or {}, bonds or {}, ways or {}, wires)
     order = graph.order
     arrival, before = graph.forward(order)
     tail = graph.backward(order)
@@ -105,6 +108,7 @@ class Graph:
         library: Library,
         lengths: Mapping[int, float],
         bonds: Mapping[int, int],
+        ways: Mapping[int, Mapping[int, float]],
         wires: Wires | None = None,
     ) -> None:
         wires = wires or default_wires(library)
@@ -132,6 +136,16 @@ class Graph:
         bond = [bonds.get(net, 0) for net in range(len(nets))]
         self.load = [pins_ff[net] + wires.driven_ff(length[net], bond[net]) for net in nets]
         self.wire = [wires.delay_ps(length[net], pins_ff[net], bond[net]) for net in nets]
+        # Delay to each of a net's sinks, in their order.
+        self.way = {
+            net: [
+                wires.delay_ps(near[sink], pins_ff[net], bond[net])
+                if (near := ways.get(net)) and sink in near
+                else self.wire[net]
+                for sink in sinks
+            ]
+            for net, sinks in self.sinks.items()
+        }
 
     def gate_ps(self, net: int) -> float:
         """Delay of the cell that drives a net."""
@@ -174,6 +188,10 @@ class Graph:
             pin for pin, to in pins.items() if to == net and cell.pins[pin].direction == "output"
         )
 
+    def reach(self, net: int) -> Iterator[tuple[int, float]]:
+        """Instances that a net goes to, and the delay of its wire to each."""
+        return zip(self.sinks[net], self.way.get(net, ()), strict=True)
+
     def outputs(self, index: int) -> list[int]:
         """Nets that an instance drives."""
         cell = self.cell[index]
@@ -196,8 +214,8 @@ class Graph:
                 latest[net] = at + self.gate_ps(net)
                 if source is not None:
                     before[net] = source
-            there = latest[net] + self.wire[net]
-            for sink in self.sinks[net]:
+            for sink, wire in self.reach(net):
+                there = latest[net] + wire
                 if sink not in reached or there > reached[sink][0]:
                     reached[sink] = (there, net)
         return latest, before
@@ -208,15 +226,15 @@ class Graph:
         behind: dict[int, float] = {}
         at_ports = {net for way, net in self.netlist.port_bits.values() if way == "output"}
         for net in reversed(order):
-            longest = 0.0 if net in at_ports else None
-            for sink in self.sinks[net]:
+            longest = self.wire[net] if net in at_ports else None
+            for sink, wire in self.reach(net):
                 cell = self.cell[sink]
                 rest = cell.setup_ps if cell.sequential else behind.get(sink)
-                if rest is not None and (longest is None or rest > longest):
-                    longest = rest
+                if rest is not None and (longest is None or rest + wire > longest):
+                    longest = rest + wire
             if longest is None:
                 continue
-            tail[net] = longest + self.wire[net]
+            tail[net] = longest
             index = self.driver.get(net)
             if index is not None and not self.cell[index].sequential:
                 through = self.gate_ps(net) + tail[net]
@@ -240,9 +258,14 @@ class Graph:
             if not cell.macro:
                 continue
             to = [
-                arrival[net] + self.wire[net] + cell.setup_ps
-                for pin, net in one.pins.items()
-                if cell.pins[pin].direction == "input" and net in arrival
+                arrival[net]
+                + max(wire for to, wire in self.reach(net) if to == index)
+                + cell.setup_ps
+                for net in {
+                    net
+                    for pin, net in one.pins.items()
+                    if cell.pins[pin].direction == "input" and net in arrival
+                }
             ]
             back = [arrival[net] + tail[net] for net in self.outputs(index) if net in tail]
             found[one.name] = MemoryPath(

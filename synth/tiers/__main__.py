@@ -52,8 +52,12 @@ def build(
     high: Annotated[float, typer.Option(help="Greatest share, percent.")] = 52,
     fix_memories: Annotated[bool, typer.Option(help="Hold all memories on the top tier.")] = False,
     critical: Annotated[int, typer.Option(min=1, help="Weight of nets on slow paths.")] = 1,
-    pitch: Annotated[float, typer.Option(help="Between bonds, um.")] = 1.6,
-    utilisation: Annotated[float, typer.Option(help="Filled share of a tier, percent.")] = 70,
+    pitch: Annotated[
+        float | None, typer.Option(help="Between bonds, um; default: the preset's.")
+    ] = None,
+    utilisation: Annotated[
+        float | None, typer.Option(help="Filled share of a tier, percent; default: the preset's.")
+    ] = None,
 ) -> None:
     """Cut a synthesised preset into tiers; writes build/<preset>/tiers/<style>/ and figures."""
     from golden.spec import load_preset
@@ -63,8 +67,12 @@ def build(
     from .build import build as build_stack
 
     cut = Options(tiers, low / 100, high / 100, fix_memories, critical)
-    stacking = Stacking(style, cut, pitch, utilisation / 100)
-    folder = build_stack(load_preset(preset), stacking)
+    spec = load_preset(preset)
+    if pitch is not None:
+        spec = spec.replace(asic__pitch_um=pitch)
+    if utilisation is not None:
+        spec = spec.replace(asic__utilisation=utilisation / 100)
+    folder = build_stack(spec, Stacking(style, cut))
     print(f"wrote {folder}")
 
 

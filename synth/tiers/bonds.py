@@ -8,9 +8,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from golden.spec import SpecError
 
-from .placement.stack import Outline, Placement
+from .placement.stack import Crossing, Outline, Placement
 
-PITCH_UM = 1.6
 # Sites on each side of a bond's wish that are candidates at first.
 REACH = 2
 
@@ -55,7 +54,27 @@ class Grid:
         )
 
 
-def place_bonds(placement: Placement, pitch: float = PITCH_UM) -> Placement:
+def check_room(crossing: Crossing, outline: Outline, pitch: float) -> Grid:
+    """Grid of an outline, if all bonds have room on it.
+
+    Raises
+    ------
+    SpecError
+        If there are more crossings between two tiers than sites.
+    """
+    grid = Grid.of(outline, pitch)
+    for tier, count in zip(*np.unique(crossing.lower, return_counts=True), strict=True):
+        if count > grid.sites:
+            fits = f"{grid.columns} x {grid.rows} = {grid.sites}"
+            raise SpecError(
+                f"{count} bonds between tiers {tier} and {tier + 1}: a die of"
+                f" {outline.width:.1f} x {outline.height:.1f} um has room for"
+                f" {fits} at a pitch of {pitch:g} um"
+            )
+    return grid
+
+
+def place_bonds(placement: Placement, pitch: float) -> Placement:
     """Placement whose bonds lie on sites, with the least sum of moves among nearby sites.
 
     Raises
@@ -63,18 +82,11 @@ def place_bonds(placement: Placement, pitch: float = PITCH_UM) -> Placement:
     SpecError
         If there are more crossings between two tiers than sites.
     """
-    grid = Grid.of(placement.outline, pitch)
+    grid = check_room(placement.crossing, placement.outline, pitch)
     x, y = placement.bond_x.copy(), placement.bond_y.copy()
     lower = placement.crossing.lower
     for tier in np.unique(lower):
         mine = np.flatnonzero(lower == tier)
-        if len(mine) > grid.sites:
-            fits = f"{grid.columns} x {grid.rows} = {grid.sites}"
-            raise SpecError(
-                f"{len(mine)} bonds between tiers {tier} and {tier + 1}: a die of"
-                f" {placement.outline.width:.1f} x {placement.outline.height:.1f} um has room for"
-                f" {fits} at a pitch of {pitch:g} um"
-            )
         column, row = _sites(x[mine] / pitch - 0.5, y[mine] / pitch - 0.5, grid)
         x[mine], y[mine] = grid.centre(column, row)
     return replace(placement, bond_x=x, bond_y=y)

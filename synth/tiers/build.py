@@ -13,8 +13,7 @@ import numpy as np
 from golden.files import whole_directory
 from golden.metrics import build_dir, write_metrics
 from golden.spec import Preset, SpecError
-from synth.asic.cells import Library, standard_cells
-from synth.asic.fakeram import macro
+from synth.asic.cells import Library
 from synth.asic.netlist import Netlist
 from synth.asic.power import Activity
 from synth.asic.synthesis import asic_dir
@@ -22,7 +21,7 @@ from synth.equiv.prove import Proof, prove
 
 from . import pictures
 from .assign import STYLES, Options, assign
-from .bonds import PITCH_UM, place_bonds
+from .bonds import check_room, place_bonds
 from .design import Design
 from .exports import (
     check3dblox,
@@ -34,12 +33,12 @@ from .exports import (
     seed,
     threedblox,
 )
+from .exports.kit import Kit
 from .figures import Figures, measure, timing, uniform_activity
 from .placement.stack import Crossing, Placement, outline_for, place
 from .verilog import tier_verilog
 
 FLAT = "2d"
-UTILISATION = 0.7
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,10 @@ class Stacking:
     -------
     style : one of :data:`synth.tiers.assign.STYLES`
     cut : how ``mincut`` cuts
-    pitch : um between bonds
-    utilisation : share of each tier's outline that cells fill, in 2D and 3D alike
     """
 
     style: str
     cut: Options = field(default_factory=Options)
-    pitch: float = PITCH_UM
-    utilisation: float = UTILISATION
 
 
 def tiers_dir(preset: Preset, style: str) -> Path:
@@ -74,14 +69,7 @@ def load_design(preset: Preset) -> Design:
         If it has not been synthesised.
     """
     netlist = Netlist.load(asic_dir(preset) / "netlist.json")
-    return Design.of(netlist, library_for(netlist))
-
-
-def library_for(netlist: Netlist) -> Library:
-    """Embedded cells with the macros that a netlist uses."""
-    cells = standard_cells()
-    missing = [name for name in sorted(netlist.cells()) if name not in cells.cells]
-    return cells.with_cells({name: macro(name) for name in missing})
+    return Design.of(netlist, Library.load(asic_dir(preset) / "library.json"))
 
 
 def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print) -> Path:
@@ -97,28 +85,28 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
         raise SpecError(f"style {stacking.style}: must be one of {', '.join(STYLES)}")
     started = perf_counter()
     design = load_design(preset)
-    flat = reference(preset, design, stacking.utilisation, say)
-    timed = timing(flat)
-    activity = activity_of(preset, design)
-    critical = None
-    if stacking.cut.critical > 1:
-        slow = [net for net, slack in timed.slack_of.items() if slack < 0.1 * timed.period_ps]
-        critical = np.isin(np.arange(design.nets), slow)
+    sizes = preset.asic
+    critical = slow_nets(preset, design, say) if stacking.cut.critical > 1 else None
     tiers = assign(design, stacking.style, stacking.cut, critical_nets=critical, progress=True)
-    outline = outline_for(design, tiers, stacking.utilisation)
+    outline = outline_for(design, tiers, sizes.utilisation)
     say(report(design, tiers, outline.area))
-    placed = place_bonds(place(design, tiers, outline, progress=True), stacking.pitch)
+    check_room(Crossing.of(design, tiers), outline, sizes.pitch_um)
+    flat = reference(preset, design, say)
+    placed = place_bonds(place(design, tiers, outline, progress=True), sizes.pitch_um)
+    activity = activity_of(preset, design, say)
+    timed = {FLAT: timing(flat), stacking.style: timing(placed)}
+    period = timed[FLAT].period_ps
     shown = {
-        FLAT: measure(flat, activity, timed.period_ps),
-        stacking.style: measure(placed, activity, timed.period_ps),
+        name: measure(stack, activity, period, timed[name])
+        for name, stack in ((FLAT, flat), (stacking.style, placed))
     }
     folder = tiers_dir(preset, stacking.style)
     with whole_directory(folder) as made:
-        write_all(placed, shown[stacking.style], stacking, timed.period_ps, made)
+        kit = Kit.read(asic_dir(preset))
+        write_all(preset, placed, kit, shown[stacking.style], stacking, period, made)
         summary = {name: summarise(one) for name, one in shown.items()}
-        (made / "report.json").write_text(
-            json.dumps(summary | {"options": asdict(stacking)}, indent=2) + "\n"
-        )
+        summary["options"] = asdict(stacking) | sizes.model_dump()
+        (made / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
     figures = {}
     for name, stack in ((FLAT, flat), (stacking.style, placed)):
         values = summarise(shown[name]) | counts(stack)
@@ -129,9 +117,10 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
     return folder
 
 
-def reference(preset: Preset, design: Design, utilisation: float, say) -> Placement:
+def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Placement:
     """2D placement of the same netlist; kept, as long as netlist and utilisation are the same."""
     tiers = np.zeros(design.instances, np.int64)
+    utilisation = preset.asic.utilisation
     outline = outline_for(design, tiers, utilisation)
     source = (asic_dir(preset) / "netlist.json").read_bytes()
     key = hashlib.sha256(source + f"{utilisation}".encode()).hexdigest()
@@ -155,8 +144,19 @@ def reference(preset: Preset, design: Design, utilisation: float, say) -> Placem
     return placed
 
 
-def activity_of(preset: Preset, design: Design) -> Activity:
-    """How often nets and memories switch: uniform figures, the same for all that are compared."""
+def slow_nets(preset: Preset, design: Design, say: Callable[[str], None]) -> np.ndarray:
+    """Which nets have less than a tenth of the 2D reference's period to spare, bool [nets]."""
+    timed = timing(reference(preset, design, say))
+    slow = [net for net, slack in timed.slack_of.items() if slack < 0.1 * timed.period_ps]
+    return np.isin(np.arange(design.nets), slow)
+
+
+def activity_of(preset: Preset, design: Design, say: Callable[[str], None]) -> Activity:
+    """How often nets and memories switch: as measured on images, or else uniform figures."""
+    measured = asic_dir(preset) / "activity.json"
+    if measured.is_file():
+        return Activity.load(measured)
+    say(f"no {measured}: power is for uniform activity")
     macros = [
         one.name
         for one, cell in zip(design.netlist.instances, design.masters, strict=True)
@@ -166,7 +166,13 @@ def activity_of(preset: Preset, design: Design) -> Activity:
 
 
 def write_all(
-    placed: Placement, figures: Figures, stacking: Stacking, period_ps: float, made: Path
+    preset: Preset,
+    placed: Placement,
+    kit: Kit,
+    figures: Figures,
+    stacking: Stacking,
+    period_ps: float,
+    made: Path,
 ) -> None:
     """Write every format into its own directory below ``made``.
 
@@ -175,7 +181,7 @@ def write_all(
     SpecError
         If a check of the written files fails.
     """
-    design = placed.design
+    design, sizes = placed.design, preset.asic
     folders = {
         name: made / name
         for name in ("verilog", "hypergraph", "3dblox", "hotspot", "def", "pictures")
@@ -192,7 +198,7 @@ def write_all(
     crossing = len(np.unique(placed.crossing.net))
     if counted != crossing:
         raise SpecError(f"the files' cut is {counted}, the placement's {crossing}: a bug")
-    threedblox.write(placed, folders["3dblox"], period_ps=period_ps)
+    threedblox.write(placed, kit, folders["3dblox"], period_ps=period_ps)
     broken = check3dblox.check(folders["3dblox"] / "stack.3dbx")
     if broken:
         raise SpecError(f"the 3DBlox package breaks {len(broken)} rules, first: {broken[0]}")
@@ -202,12 +208,14 @@ def write_all(
     pictures.draw(placed, folders["pictures"], stacking.style)
     pictures.write_gds(placed, folders["pictures"] / "stack.gds")
     if placed.count == 2:
-        seed.write(placed, folders["pin3d"], period_ps=period_ps, utilisation=stacking.utilisation)
+        seed.write(
+            placed, kit, folders["pin3d"], period_ps=period_ps, utilisation=sizes.utilisation
+        )
         iccad2022.write(
             placed,
             folders["iccad2022"],
-            utilisation=stacking.utilisation,
-            pitch=stacking.pitch,
+            utilisation=sizes.utilisation,
+            pitch=sizes.pitch_um,
         )
         open3dflow.write(placed, folders["open3dflow"])
 
@@ -256,6 +264,7 @@ def summarise(figures: Figures) -> dict[str, float]:
         "footprint_um2": figures.footprint_um2,
         "hpwl_um": figures.hpwl_um,
         "memory_access_ps": figures.memory_access_ps,
+        "memory_round_ps": figures.memory_round_ps,
         "period_ps": figures.period_ps,
         "power_mw": figures.power.total,
         "peak_c": figures.peak_c,

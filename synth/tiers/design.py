@@ -127,6 +127,22 @@ class Design:
         return columns[:, 0], columns[:, 1]
 
     @cached_property
+    def driver_pin(self) -> np.ndarray:
+        """Pin that drives each net, -1 if there is none; int64 [nets]."""
+        found = np.full(self.nets, -1)
+        port_ways = [way for way, _ in self.netlist.port_bits.values()]
+        for pin, (net, cell, name) in enumerate(
+            zip(self.net_of_pin.tolist(), self.pin_cell.tolist(), self.pin_name, strict=True)
+        ):
+            if cell < self.instances:
+                drives = self.masters[cell].pins[name].direction == "output"
+            else:
+                drives = port_ways[cell - self.instances] == "input"
+            if drives:
+                found[net] = pin
+        return found
+
+    @cached_property
     def clock_nets(self) -> np.ndarray:
         """Which nets clock something, bool [nets]."""
         clocked = np.zeros(self.nets, bool)

@@ -31,7 +31,8 @@ class Figures:
     -------
     footprint_um2 : of one tier's outline
     hpwl_um : sum of half-perimeters of all nets but the clock's
-    memory_access_ps : register to memory to register, of the slowest memory
+    memory_access_ps : clock to memory to register, of the slowest memory
+    memory_round_ps : register to memory to register, of the slowest memory
     period_ps : shortest clock period
     power : mW by cause
     power_w : W of each block of each tier, float [tiers, GRID, GRID]
@@ -41,6 +42,7 @@ class Figures:
     footprint_um2: float
     hpwl_um: float
     memory_access_ps: float
+    memory_round_ps: float
     period_ps: float
     power: Power
     power_w: np.ndarray
@@ -61,30 +63,65 @@ def net_lengths(placement: Placement) -> tuple[dict[int, float], dict[int, int]]
     return wires, dict(zip(net.tolist(), count.tolist(), strict=True))
 
 
+def sink_ways(placement: Placement) -> dict[int, dict[int, float]]:
+    """Shortest wire in um from each net's driver to each instance, through bonds to other tiers."""
+    design, crossing = placement.design, placement.crossing
+    dx, dy = design.pin_offsets
+    at = np.stack([placement.x[design.pin_cell] + dx, placement.y[design.pin_cell] + dy])
+    tier = design.cell_tiers(placement.tiers)[design.pin_cell]
+    driven = np.flatnonzero((design.driver_pin >= 0) & ~design.clock_nets)
+    source = design.driver_pin[driven]
+    # Where a net enters each tier, and how long it is up to there.
+    entry = np.full((placement.count, 2, design.nets), np.nan)
+    before = np.full((placement.count, design.nets), np.nan)
+    entry[tier[source], :, driven] = at[:, source].T
+    before[tier[source], driven] = 0.0
+    bond = np.stack([placement.bond_x, placement.bond_y])
+    for step in (1, -1):
+        for below in range(placement.count - 1)[::step]:
+            near, far = (below, below + 1) if step > 0 else (below + 1, below)
+            mine = np.flatnonzero(crossing.lower == below)
+            net = crossing.net[mine]
+            open_here = np.isnan(before[far, net]) & ~np.isnan(before[near, net])
+            net, place = net[open_here], bond[:, mine[open_here]]
+            before[far, net] = before[near, net] + np.abs(place - entry[near][:, net]).sum(axis=0)
+            entry[far][:, net] = place
+    net = design.net_of_pin
+    total = before[tier, net] + np.abs(at - entry[tier, :, net].T).sum(axis=0)
+    ways: dict[int, dict[int, float]] = {}
+    for one, cell, um in zip(net.tolist(), design.pin_cell.tolist(), total.tolist(), strict=True):
+        if um == um and cell < design.instances:
+            reached = ways.setdefault(one, {})
+            reached[cell] = max(um, reached.get(cell, 0.0))
+    return ways
+
+
 def timing(placement: Placement) -> Timing:
     """Longest path and memory paths, with wires and bonds."""
     wires, bonds = net_lengths(placement)
     design = placement.design
-    return analyse(design.netlist, design.library, wires, bonds=bonds)
+    ways = sink_ways(placement)
+    return analyse(design.netlist, design.library, wires, bonds=bonds, ways=ways)
 
 
-def measure(placement: Placement, activity: Activity, period_ps: float) -> Figures:
+def measure(placement: Placement, activity: Activity, period_ps: float, timed: Timing) -> Figures:
     """All figures of a placement.
 
     Parameters
     ----------
     activity : of nets and macros a cycle
     period_ps : clock period for the power, the same for all that are compared
+    timed : of :func:`timing`
     """
     wires, bonds = net_lengths(placement)
-    timed = timing(placement)
-    access = max((path.to_ps + path.from_ps for path in timed.memories.values()), default=0.0)
+    paths = timed.memories.values()
     power, power_w = power_map(placement, activity, period_ps, wires, bonds)
     outline = placement.outline
     return Figures(
         footprint_um2=outline.area,
         hpwl_um=sum(wires.values()),
-        memory_access_ps=access,
+        memory_access_ps=max((path.from_ps for path in paths), default=0.0),
+        memory_round_ps=max((path.to_ps + path.from_ps for path in paths), default=0.0),
         period_ps=timed.period_ps,
         power=power,
         power_w=power_w,

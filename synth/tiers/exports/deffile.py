@@ -4,14 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from synth.asic.lef import DATABASE_UNITS, SITE
+from synth.asic.cells import Library
 from synth.asic.netlist import Netlist
 
 from ..placement.stack import Outline, Placement, port_places
 from ..verilog import TierPort, tier_netlist, tier_ports
 
 PIN_LAYER, BOND_LAYER = "metal4", "metal10"
-_HALF_PIN, _HALF_BOND = 140, 800
+# Half of a pin's side.
+_PIN_UM, _BOND_UM = 0.07, 0.4
 
 
 @dataclass(frozen=True)
@@ -27,36 +28,35 @@ class PlacedPin:
 
 def def_text(
     netlist: Netlist,
+    library: Library,
     outline: Outline,
-    row_um: float,
-    site_um: float,
     pins: Iterable[PlacedPin],
     places: dict[str, tuple[float, float]] | None,
 ) -> str:
     """Write a DEF; instances have no place if ``places`` is None."""
-    width, height = _units(outline.width), _units(outline.height)
-    rows, sites = int(outline.height / row_um + 1e-6), int(outline.width / site_um + 1e-6)
+    units = library.database_units
+    rows = int(outline.height / library.row_um + 1e-6)
+    sites = int(outline.width / library.site_um + 1e-6)
     lines = [
         "VERSION 5.8 ;",
         'DIVIDERCHAR "/" ;',
         'BUSBITCHARS "[]" ;',
         f"DESIGN {netlist.name} ;",
-        f"UNITS DISTANCE MICRONS {DATABASE_UNITS} ;",
-        f"DIEAREA ( 0 0 ) ( {width} {height} ) ;",
+        f"UNITS DISTANCE MICRONS {units} ;",
+        f"DIEAREA ( 0 0 ) {_at(outline.width, outline.height, units)} ;",
     ]
     lines += [
-        f"ROW ROW_{row} {SITE} 0 {_units(row * row_um)} {'FS' if row % 2 else 'N'}"
-        f" DO {sites} BY 1 STEP {_units(site_um)} 0 ;"
+        f"ROW ROW_{row} {library.site} 0 {round(row * library.row_um * units)}"
+        f" {'FS' if row % 2 else 'N'} DO {sites} BY 1 STEP {round(library.site_um * units)} 0 ;"
         for row in range(rows)
     ]
     lines.append(f"COMPONENTS {len(netlist.instances)} ;")
     for one in netlist.instances:
         at = ""
         if places is not None:
-            x, y = places[one.name]
-            at = f" + PLACED ( {_units(x)} {_units(y)} ) N"
+            at = f" + PLACED {_at(*places[one.name], units)} N"
         lines.append(f"- {one.name} {one.cell}{at} ;")
-    lines += ["END COMPONENTS", *_pins(list(pins))]
+    lines += ["END COMPONENTS", *_pins(list(pins), units)]
     joined: dict[int, list[str]] = defaultdict(list)
     for name, (_, net) in netlist.port_bits.items():
         joined[net].append(f"( PIN {name} )")
@@ -69,20 +69,20 @@ def def_text(
     return "\n".join([*lines, "END NETS", "END DESIGN", ""])
 
 
-def _pins(pins: list[PlacedPin]) -> list[str]:
+def _pins(pins: list[PlacedPin], units: int) -> list[str]:
     lines = [f"PINS {len(pins)} ;"]
     for pin in pins:
-        layer, half = (BOND_LAYER, _HALF_BOND) if pin.bond else (PIN_LAYER, _HALF_PIN)
+        layer, half = (BOND_LAYER, _BOND_UM) if pin.bond else (PIN_LAYER, _PIN_UM)
         lines += [
             f"- {pin.name} + NET {pin.name} + DIRECTION {pin.direction.upper()} + USE SIGNAL",
-            f"  + LAYER {layer} ( {-half} {-half} ) ( {half} {half} )",
-            f"  + PLACED ( {_units(pin.x)} {_units(pin.y)} ) N ;",
+            f"  + LAYER {layer} {_at(-half, -half, units)} {_at(half, half, units)}",
+            f"  + PLACED {_at(pin.x, pin.y, units)} N ;",
         ]
     return [*lines, "END PINS"]
 
 
-def _units(um: float) -> int:
-    return round(um * DATABASE_UNITS)
+def _at(x_um: float, y_um: float, units: int) -> str:
+    return f"( {round(x_um * units)} {round(y_um * units)} )"
 
 
 def flat_pins(placement: Placement) -> list[PlacedPin]:
@@ -98,12 +98,10 @@ def flat_pins(placement: Placement) -> list[PlacedPin]:
 def flat_def(placement: Placement, *, placed: bool) -> str:
     """Whole netlist as one die; ``placed`` for the 2D reference, else a floorplan with its pins."""
     design = placement.design
-    library = design.library
     return def_text(
         design.netlist,
+        design.library,
         placement.outline,
-        library.row_um,
-        library.site_um,
         flat_pins(placement),
         instance_places(placement) if placed else None,
     )
@@ -148,12 +146,11 @@ def tier_defs(placement: Placement) -> dict[str, str]:
     """File name and text of each tier's placed DEF."""
     design, tiers = placement.design, placement.tiers
     places = instance_places(placement)
-    library = design.library
     files = {}
     for tier, ports in enumerate(tier_ports(design, tiers)):
         netlist = tier_netlist(design, tiers, tier, ports)
         pins = tier_pins(placement, tier, ports)
         files[f"tier{tier}.def"] = def_text(
-            netlist, placement.outline, library.row_um, library.site_um, pins, places
+            netlist, design.library, placement.outline, pins, places
         )
     return files

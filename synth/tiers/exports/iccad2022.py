@@ -1,6 +1,6 @@
 """Contest file of ICCAD 2022 problem B, and the placement in the contest's output form.
 
-Lengths are whole numbers of the DEF's database units. The contest knows no ports, so nets count
+Lengths are whole numbers of 0.5 nm. The contest knows no ports, so nets count
 with their instances alone.
 """
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from golden.spec import SpecError
-from synth.asic.lef import BOND_UM, DATABASE_UNITS, pin_offsets
+from synth.asic.cells import DATABASE_UNITS
+from synth.asic.lef import BOND_UM, pin_offsets
 
 from ..placement.stack import Placement
 

@@ -7,14 +7,19 @@ from synth.asic.netlist import verilog
 
 from ..placement.stack import Placement
 from .deffile import flat_def
+from .kit import Kit
 
 PLATFORM = "nangate45_3D"
 # The flow numbers tiers from the top.
 UPPER, LOWER = 0, 1
 
 
-def write(placement: Placement, folder: Path, *, period_ps: float, utilisation: float) -> None:
+def write(
+    placement: Placement, kit: Kit, folder: Path, *, period_ps: float, utilisation: float
+) -> None:
     """Write ``results/.../seed`` and ``designs/.../config*.mk`` below a folder.
+
+    The platform has the cells; the memories' LEF and Liberty are written beside the configuration.
 
     Raises
     ------
@@ -33,10 +38,12 @@ def write(placement: Placement, folder: Path, *, period_ps: float, utilisation: 
     (seed / "2_2_floorplan_io.def").write_text(flat_def(placement, placed=False))
     (seed / "2_2_floorplan_io.v").write_text(verilog(design.netlist, design.library))
     (seed / "partition.txt").write_text(partition_text(placement))
-    macros = sorted({cell.name for cell in design.masters if cell.macro})
+    macros = kit.macros() if design.macro.any() else {}
+    for file, text in macros.items():
+        (config / file).write_text(text)
     percent = round(100 * utilisation)
-    (config / "config2d.mk").write_text(_config_2d(name, percent, bool(macros)))
-    (config / "config.mk").write_text(_config_3d(name, percent, bool(macros)))
+    (config / "config2d.mk").write_text(_config_2d(name, percent, list(macros)))
+    (config / "config.mk").write_text(_config_3d(name, percent, list(macros)))
 
 
 def partition_text(placement: Placement) -> str:
@@ -58,7 +65,7 @@ def sdc(name: str, period_ps: float) -> str:
     )
 
 
-def _config_2d(name: str, percent: int, macros: bool) -> str:
+def _config_2d(name: str, percent: int, macros: list[str]) -> str:
     lines = [
         f"export DESIGN_NAME = {name}",
         f"export PLATFORM = {PLATFORM.removesuffix('_3D')}",
@@ -72,12 +79,13 @@ def _config_2d(name: str, percent: int, macros: bool) -> str:
         "export TNS_END_PERCENT = 100",
     ]
     if macros:
-        lines += ["export ADDITIONAL_LEFS = $(DESIGN_DIR)/cells.lef"]
-        lines += ["export ADDITIONAL_LIBS = $(DESIGN_DIR)/cells.lib"]
+        lef, liberty = macros
+        lines += [f"export ADDITIONAL_LEFS = $(DESIGN_DIR)/{lef}"]
+        lines += [f"export ADDITIONAL_LIBS = $(DESIGN_DIR)/{liberty}"]
     return "\n".join([*lines, ""])
 
 
-def _config_3d(name: str, percent: int, macros: bool) -> str:
+def _config_3d(name: str, percent: int, macros: list[str]) -> str:
     lefs = "$(PLATFORM_DIR)/lef"
     lines = [
         f"export DESIGN_NAME = {name}",
@@ -90,10 +98,8 @@ def _config_3d(name: str, percent: int, macros: bool) -> str:
         "export MACRO_PLACE_HALO_BOTTOM = 1.4 1.4",
     ]
     if macros:
-        lines += [
-            "export ADDITIONAL_LEFS = $(DESIGN_DIR)/cells.lef",
-            "export ADDITIONAL_LEFS_UPPER_COVER = $(DESIGN_DIR)/cells.lef",
-            "export ADDITIONAL_LEFS_BOTTOM_COVER = $(DESIGN_DIR)/cells.lef",
-            "export ADDITIONAL_LIBS = $(DESIGN_DIR)/cells.lib",
-        ]
+        lef, liberty = macros
+        kinds = ("LEFS", "LEFS_UPPER_COVER", "LEFS_BOTTOM_COVER")
+        lines += [f"export ADDITIONAL_{kind} = $(DESIGN_DIR)/{lef}" for kind in kinds]
+        lines += [f"export ADDITIONAL_LIBS = $(DESIGN_DIR)/{liberty}"]
     return "\n".join([*lines, ""])

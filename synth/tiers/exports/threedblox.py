@@ -6,34 +6,32 @@ is bonded face to face, further tiers face to back.
 
 from pathlib import Path
 
-from synth.asic.lef import BOND_MACRO, bond_lef, cells_lef, tech_lef
-from synth.asic.liberty import write_liberty
+from synth.asic.lef import BOND_MACRO, bond_lef
 
 from ..placement.stack import Placement
 from ..verilog import plain, tier_name, tier_ports, tier_verilog, top_verilog
 from .deffile import tier_defs
+from .kit import Kit
 from .seed import sdc
 
 THICKNESS_UM = 20.0
 
 
-def write(placement: Placement, folder: Path, *, period_ps: float) -> None:
+def write(placement: Placement, kit: Kit, folder: Path, *, period_ps: float) -> None:
     """Write the whole package into a folder."""
     design, count = placement.design, placement.count
-    name, library = design.netlist.name, design.library
+    name = design.netlist.name
     files = tier_verilog(design, placement.tiers)
     files |= tier_defs(placement)
     files["top.v"] = top_verilog(design, tier_ports(design, placement.tiers), stubs=True)
-    files["tech.lef"] = tech_lef(library)
-    files["cells.lef"] = cells_lef(library, sorted(design.netlist.cells()))
     files["bond.lef"] = bond_lef()
-    files["cells.lib"] = write_liberty(library)
+    kit.write(folder)
     for tier in range(count):
         files[f"tier{tier}.sdc"] = sdc(tier_name(name, tier), period_ps)
     for lower in range(count - 1):
         upper_text = _bump_map(placement, lower)
         files[f"tier{lower}_up.bmap"] = files[f"tier{lower + 1}_down.bmap"] = upper_text
-    files["stack.3dbv"] = _chiplets(placement)
+    files["stack.3dbv"] = _chiplets(placement, kit)
     files["stack.3dbx"] = _stack(placement)
     for file, text in files.items():
         (folder / file).write_text(text)
@@ -56,7 +54,8 @@ def _bump_map(placement: Placement, lower: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def _chiplets(placement: Placement) -> str:
+def _chiplets(placement: Placement, kit: Kit) -> str:
+    technology, *cells = kit.lefs
     width, height = placement.outline.width, placement.outline.height
     corners = f"[[0, 0], [{width:.3f}, 0], [{width:.3f}, {height:.3f}], [0, {height:.3f}]]"
     lines = ["Header: {version: 2.5, unit: micron, precision: 2000}", "ChipletDef:"]
@@ -76,9 +75,9 @@ def _chiplets(placement: Placement) -> str:
             lines.append(f"      {region}: {{side: {side}, {metal}coords: {corners}{mapped}}}")
         lines += [
             "    external:",
-            "      APR_tech_file: [tech.lef]",
-            "      LEF_file: [cells.lef, bond.lef]",
-            "      liberty_file: [cells.lib]",
+            f"      APR_tech_file: [{technology}]",
+            f"      LEF_file: [{', '.join([*cells, 'bond.lef'])}]",
+            f"      liberty_file: [{', '.join(kit.liberties)}]",
         ]
     return "\n".join([*lines, ""])
 
