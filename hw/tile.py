@@ -23,12 +23,13 @@ from .relay import Relay
 from .residual import Residual
 from .storage import Storage, connect_write, write_port
 from .synaptic_array import SynapticArray
-from .weight_fetch import SHIFT_BITS, WeightFetch
+from .weight_fetch import SHIFT_BITS
+from .weights import Weights
 
 # Blocks that make sense alone, by the names of their modules.
 BLOCKS = (
     "encoder",
-    "weight_fetch",
+    "weights",
     "array",
     "drain",
     "residual",
@@ -50,7 +51,7 @@ class Tile(wiring.Component):
     ------
     ::
 
-        i ==> encode --> weight fetch ==> synaptic array --> drain ==> o (logits)
+        i ==> encode --> weights ==> synaptic array --> drain ==> o (logits)
                                                                |
               attention core -----------------------------+    |
                 ^                                         v    v
@@ -128,22 +129,20 @@ class Tile(wiring.Component):
         preset, sizes = self.preset, self.sizes
         engine, steps, quant = preset.engine, preset.network.time_steps, preset.quant
         # The host port loads nothing during a run, and nothing is read outside of one.
-        m.submodules.weights = weights = Storage(
-            self.map.weight_rows, self._weight_bits, exclusive=True
-        )
         m.submodules.biases = biases = Storage(self.map.bias_rows, self._bias_bits, exclusive=True)
-        connect_write(m, weights, self.weights)
         connect_write(m, biases, self.biases)
         m.submodules.encoder = encoder = Encoder(
             entries=self.entries, time_steps=steps, row_bits=sizes.row
         )
-        m.submodules.weight_fetch = weight_fetch = WeightFetch(
+        m.submodules.weights = weights = Weights(
             entries=self.entries,
             time_steps=steps,
             row_bits=sizes.row,
             lanes=engine.lanes,
             weight_bits=quant.weight_bits,
+            rows=self.map.weight_rows,
         )
+        connect_write(m, weights, self.weights)
         m.submodules.array = array = SynapticArray(
             lanes=engine.lanes,
             time_steps=steps,
@@ -165,17 +164,14 @@ class Tile(wiring.Component):
         m.submodules.events = events = Relay(array.i.payload.shape())
         m.submodules.sums = sums = Relay(drain.o.payload.shape())
         wiring.connect(m, wiring.flipped(self.i), chunks.i)
-        path = (chunks, encoder, weight_fetch, events, array, drain, sums)
+        path = (chunks, encoder, weights, events, array, drain, sums)
         for before, after in pairwise(path):
             wiring.connect(m, before.o, after.i)
         config = self.config
         m.d.comb += [
-            weight_fetch.pixels.eq(config.fetch.pixels),
-            weight_fetch.align.eq(self.format.align),
-            weight_fetch.read_data.eq(weights.read_data),
-            weights.read_addr.eq(weight_fetch.read_addr),
-            weights.read_en.eq(weight_fetch.read_en),
-            self.event.eq(weight_fetch.i.valid & weight_fetch.i.ready),
+            weights.pixels.eq(config.fetch.pixels),
+            weights.align.eq(self.format.align),
+            self.event.eq(weights.i.valid & weights.i.ready),
             drain.start.eq(self.start),
             drain.bias_base.eq(config.bias_base),
             drain.last_group.eq(config.fetch.last_group),

@@ -8,6 +8,9 @@ from .layouts import event_layout, weighted_event_layout
 
 SHIFT_BITS = 3
 
+# A register that synthesis must not merge with its equals: each has loads of its own nearby.
+COPY = {"keep": 1}
+
 
 class WeightFetch(wiring.Component):
     """Read the weight row of each event and say by how much to shift it.
@@ -66,9 +69,9 @@ class WeightFetch(wiring.Component):
         """Build the address stage and the read stage."""
         m = Module()
         tag = data.StructLayout({"shift": SHIFT_BITS, "gates": self.time_steps, "last": 1})
-        addressed, addressed_valid = Signal(tag), Signal()
-        fetched, fetched_valid = Signal(tag), Signal()
-        row = Signal(self.row_bits)
+        addressed, addressed_valid = Signal(tag), Signal(attrs=COPY)
+        fetched, fetched_valid = Signal(tag), Signal(attrs=COPY)
+        row = Signal(self.row_bits, attrs=COPY)
         take, read = Signal(), Signal()
 
         m.d.comb += [

@@ -6,7 +6,7 @@ from itertools import product
 from hw.weight_fetch import SHIFT_BITS
 
 from .matrix import Bench, Vectors
-from .tops import FillTop, Top, drain_top, packer_top, weight_fetch_top
+from .tops import FillTop, Top, drain_top, packer_top, weights_top
 
 STEPS = (1, 2, 4)
 LANES = (4, 8, 16)
@@ -93,11 +93,11 @@ DATAPATH_BLOCKS: dict[str, Bench] = {
         ],
         _packer,
     ),
-    "weight_fetch": Bench(
-        weight_fetch_top,
+    "weights": Bench(
+        weights_top,
         [
             {
-                **{"entries": max(8, lanes), "time_steps": steps, "row_bits": 6},
+                **{"entries": max(8, lanes), "time_steps": steps, "row_bits": 6, "rows": 64},
                 **{"lanes": lanes, "weight_bits": bits, "seed": lanes + steps},
             }
             for lanes, steps, bits in (*product(LANES, STEPS, (8,)), (8, 4, 4))

@@ -15,6 +15,7 @@ from hw.packer import Packer
 from hw.residual import Residual
 from hw.storage import Storage
 from hw.weight_fetch import WeightFetch
+from hw.weights import Weights
 
 
 class Rom(wiring.Component):
@@ -122,6 +123,60 @@ def weight_fetch_top(*, seed: int = 0, **parameters) -> Top:
     fetch = WeightFetch(**parameters)
     weights = Rom.random(1 << fetch.row_bits, fetch.lanes * fetch.weight_bits, seed)
     return Top(fetch, {"weights": (weights, READ | {"read_data": "read_data"})})
+
+
+class LoadTop(wiring.Component):
+    """A block with a write port, whose rows are written after every reset, before its stream runs.
+
+    Parameters
+    ----------
+    block : has streams ``i`` and ``o``, and a write port
+    rows : contents
+
+    Members
+    -------
+    as the block's, without the write port
+    """
+
+    def __init__(self, block: wiring.Component, rows: Rom) -> None:
+        self.block, self.rows = block, rows
+        self.memories = {"weights": (rows, {})}
+        members = block.signature.members
+        super().__init__({name: members[name] for name in members if name not in WRITE})
+
+    def elaborate(self, platform) -> Module:
+        """Build the block, its contents and what writes them."""
+        m = Module()
+        m.submodules.block = block = self.block
+        m.submodules.rows = rows = self.rows
+        count = len(rows.contents)
+        row, loaded = Signal(range(count + 1)), Signal(range(count + 1))
+        m.d.comb += [
+            rows.read_addr.eq(row),
+            rows.read_en.eq(row != count),
+            block.write_addr.eq(loaded),
+            block.write_en.eq(loaded != row),
+            block.write_data.eq(rows.read_data),
+        ]
+        m.d.sync += [row.eq(row + rows.read_en), loaded.eq(row)]
+        begun = Signal()
+        m.d.sync += begun.eq(loaded == count)
+        for name in self.signature.members:
+            if name not in {"i", "o"}:
+                m.d.comb += getattr(block, name).eq(getattr(self, name))
+        wiring.connect(m, wiring.flipped(self.o), block.o)
+        m.d.comb += [
+            block.i.payload.eq(self.i.payload),
+            block.i.valid.eq(self.i.valid & begun),
+            self.i.ready.eq(block.i.ready & begun),
+        ]
+        return m
+
+
+def weights_top(*, seed: int = 0, **parameters) -> LoadTop:
+    """Make the weights of a tile with random rows."""
+    weights = Weights(**parameters)
+    return LoadTop(weights, Rom.random(weights.rows, weights.lanes * weights.weight_bits, seed))
 
 
 def fetcher_top(*, pixels: Sequence[int], spikes: Sequence[int], **parameters) -> Top:

@@ -10,12 +10,14 @@ from golden.widths import signed_bits
 from hw.synaptic_array import SynapticArray
 from hw.weight_fetch import SHIFT_BITS
 from sim.streams import REGIMES
-from sim.tops import Top, weight_fetch_top
+from sim.tops import LoadTop, Top, weight_fetch_top, weights_top
 from tests.play import Run, play
 
 ROW_BITS = 6
 STEPS, LANES = (1, 2, 4), (4, 8, 16)
 MOST = 8  # events in a group
+# Pixels or spikes, and the cycle of a reset: once while rows are written, once after.
+RUNS_OF_BANKS = ((0, None), (1, 30), (0, 75), (1, None), (0, None))
 
 
 def make_fetch(lanes: int = 4, time_steps: int = 4, weight_bits: int = 8) -> Top:
@@ -44,6 +46,28 @@ def fetch_run(dut: Top, rng: random.Random, count: int, *, pixels: int, align: i
         weights = [(word + half) % (2 * half) - half for word in lanes]
         expect.append({"weights": weights, "shift": shift, **frame})
     return Run(send, expect, {"pixels": pixels, "align": align}, **more)
+
+
+def make_banks(lanes: int) -> LoadTop:
+    return weights_top(
+        entries=max(8, lanes),
+        time_steps=4,
+        row_bits=ROW_BITS,
+        lanes=lanes,
+        weight_bits=8,
+        rows=1 << ROW_BITS,
+        seed=lanes,
+    )
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize(("lanes", "banks"), [(4, [4]), (12, [9, 3]), (32, [9, 9, 9, 5])])
+def test_banks_give_what_was_written(lanes, banks, regime):
+    rng = random.Random(lanes)
+    dut = make_banks(lanes)
+    assert dut.block.banks == banks
+    runs = [fetch_run(dut, rng, 12, pixels=pixels, reset_at=at) for pixels, at in RUNS_OF_BANKS]
+    play(dut, runs, regime=regime)
 
 
 @pytest.mark.parametrize("weight_bits", [4, 8])

@@ -218,6 +218,8 @@ def _write_plan(board: Board, top: Top, seed: int, folder: Path) -> dict[str, li
     plan = board.platform().prepare(
         top,
         NAME,
+        # Registers that are to stay copies: Yosys heeds the attribute on cells, not on wires.
+        script_after_read="setattr -set keep 1 a:keep=1 %ci:+[Q] t:$*dff* %i",
         script_after_synth="tee -q -o cells.json stat -json",
         # A missed clock is judged here, with its report at hand.
         nextpnr_opts=f"--report nextpnr.json --timing-allow-fail --seed {seed}"
