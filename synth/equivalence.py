@@ -5,7 +5,7 @@ for any state that the two sides share, by induction over the cycles after a com
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from hw.accelerator import BLOCKS
 from hw.axi_top import AxiTop
 from hw.uart_top import UartTop
 
-from .mapping import read_commands
+from .mapping import write_source
 from .yosys import run_yosys
 
 BOARD, AXI = "board", "axi"
@@ -110,16 +110,16 @@ def prove(
     for name in names:
         if name not in places:
             raise SpecError(f"no block {name}: known are {', '.join(places)}")
-    reads: dict[str, list[list[str]]] = {}
+    sources: dict[str, list[tuple[Path, list[str]]]] = {}
     for name in names:
         design = places[name].design
-        if design not in reads:
+        if design not in sources:
             made = [_make(design, preset, widths) for _ in range(2)]
-            reads[design] = [
-                read_commands(each, design, folder / design, mapped=mapped)
+            sources[design] = [
+                write_source(each, design, folder / design, mapped=mapped)
                 for mapped, each in enumerate(made)
             ]
-        yield _prove(name, places[name], reads[design], folder, tamper)
+        yield _prove(name, places[name], sources[design], folder, tamper)
 
 
 def _make(design: str, preset: Preset, widths: Widths) -> wiring.Component:
@@ -155,31 +155,45 @@ def prove_preset(
 
 
 def _prove(
-    name: str, place: Place, reads: Sequence[Sequence[str]], folder: Path, tamper: Sequence[str]
+    name: str,
+    place: Place,
+    sources: Sequence[tuple[Path, list[str]]],
+    folder: Path,
+    tamper: Sequence[str],
 ) -> Proof:
-    status, module, boxes = folder / f"{name}.status", place.module, _boxes(place)
-    without = [f"blackbox {' '.join(boxes)}"] if boxes else []
+    status, outputs = (folder / f"{name}.{kind}" for kind in ("status", "outputs"))
+    module = place.module
+    (plain, memories), (mapped, _) = sources
+    boxes = [*memories, *_boxes(place)]
+    # Instances without contents become ports: what goes in is proved as an output is, and what
+    # comes out is any value, the same on both sides.
+    evert = " ".join(["expose -evert", *(f"t:{box}" for box in boxes)])
     run_yosys(
         [
-            *reads[0],
-            *without,
+            f"read_rtlil {plain}",
+            f"blackbox {' '.join(boxes)}",
             f"hierarchy -top {module}",
             "proc",
             "flatten",
+            evert,
             "memory_map",
             # To single bits, so that what is unused goes on this side too.
             "opt_clean",
             "simplemap",
             "opt_clean",
+            f"tee -o {outputs} select -list {module}/o:*",
             f"rename {module} gold",
             "design -stash gold",
-            *reads[1],
-            *without,
-            f"synth_ecp5 -top {module} -nobram -nolutram",
+            f"read_rtlil {mapped}",
+            f"blackbox {' '.join(boxes)}",
+            f"synth_ecp5 -top {module} -nobram -nolutram -run begin:coarse",
+            "proc",
+            "flatten",
+            evert,
+            f"synth_ecp5 -top {module} -nobram -nolutram -run coarse:",
             f"rename {module} gate",
             *tamper,
             "design -stash gate",
-            # With its black boxes, so that their ports are known and pairs of them become one.
             "design -load gold",
             "design -copy-from gate -as gate gate",
             "techmap -wb -D EQUIV -autoproc -map +/ecp5/cells_sim.v",
@@ -197,6 +211,19 @@ def _prove(
     )
     text = status.read_text()
     proven, unproven = (int(count) for count in _FOUND.search(text).groups())
-    names = tuple(_UNPROVEN.findall(text))
+    names = _UNPROVEN.findall(text)
     assert len(names) == unproven, f"{status} names {len(names)} of {unproven} unproven cells"
-    return Proof(name, proven, names)
+    kept = {line.partition("/")[2] for line in outputs.read_text().split()}
+    return Proof(name, proven, tuple(each for each in names if not is_gone(each, kept)))
+
+
+def is_gone(unproven: str, outputs: Set[str]) -> bool:
+    """Whether the RTL has an inner net there, and the netlist does without it.
+
+    Parameters
+    ----------
+    unproven : the two nets, as Yosys names them
+    outputs : names of the outputs, which no netlist does without
+    """
+    plain = unproven.split("_gold")[0].removeprefix("\\")
+    return unproven.endswith(" 1'x") and plain not in outputs

@@ -1,4 +1,4 @@
-"""A design and its mapping to ECP5 as Yosys sees them: sources, memories left out, commands."""
+"""A design and its mapping to ECP5 as Yosys sees them: sources, and which modules are memories."""
 
 import re
 from pathlib import Path
@@ -14,19 +14,24 @@ _NAMELESS = re.compile(r"\bport\$\d+\$\d+")
 _MODULE_OR_WRITE = re.compile(r"^module (\S+)|^ +cell \$memwr_v2 ", re.MULTILINE)
 
 
-def read_commands(
+def write_source(
     component: wiring.Component, name: str, folder: Path, *, mapped: bool
-) -> list[str]:
-    """Write a component's RTLIL and give the commands that read it, without its memories.
+) -> tuple[Path, list[str]]:
+    """Write a component's RTLIL, and say which modules of it are memories.
 
     What a memory holds is not logic, and its block RAM has no model: modules that can be written
-    become black boxes. Read-only ones stay.
+    are to become black boxes. Read-only ones stay.
 
     Parameters
     ----------
     name : of the top module
     folder : for the file
     mapped : take the cells that blocks choose on ECP5
+
+    Returns
+    -------
+    tuple of Path and list
+        The file, and names of the modules that hold a memory with a write port.
     """
     folder.mkdir(parents=True, exist_ok=True)
     platform = Ecp5() if mapped else None
@@ -34,8 +39,7 @@ def read_commands(
     text = stable_ports(plain_names(text))
     path = folder / f"{'mapped' if mapped else 'plain'}.il"
     path.write_text(text)
-    boxes = " ".join(memory_modules(text))
-    return [f"read_rtlil {path}", *([f"blackbox {boxes}"] if boxes else [])]
+    return path, memory_modules(text)
 
 
 def stable_ports(text: str) -> str:

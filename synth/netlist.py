@@ -11,7 +11,7 @@ from golden.ranges import built_widths
 from golden.spec import Preset
 from hw.build import TOP, make_accelerator
 
-from .mapping import memory_modules, read_commands
+from .mapping import write_source
 from .yosys import run_yosys
 
 _MODULE = re.compile(r"^module (\w+)\b.*?endmodule", re.MULTILINE | re.DOTALL)
@@ -58,17 +58,17 @@ def write_netlist(preset: Preset, checkpoint: Checkpoint | None) -> Path:
     """
     widths = built_widths(preset, checkpoint)
     folder = netlist_dir(preset)
-    read, *boxes = read_commands(make_accelerator(preset, widths), TOP, folder, mapped=True)
-    memories = " ".join(memory_modules((folder / "mapped.il").read_text()))
+    source, modules = write_source(make_accelerator(preset, widths), TOP, folder, mapped=True)
+    memories = " ".join(modules)
     parts = [folder / "cells.v", folder / "memories.v"]
     run_yosys(
         [
-            read,
-            *boxes,
+            f"read_rtlil {source}",
+            f"blackbox {memories}",
             f"synth_ecp5 -top {TOP}",
             f"write_verilog -noattr {parts[0]}",
             "design -reset",
-            read,
+            f"read_rtlil {source}",
             "proc",
             "memory_collect",
             f"select {memories}",
