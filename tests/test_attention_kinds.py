@@ -98,6 +98,7 @@ def test_window_that_is_too_small():
         TokenWindow(9, 4, before=2, after=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [False, True])
 def test_netlists_store_what_the_formulas_say(mask):
     """State, K^T V; the window has a token more, the one that arrives, if the grid has any."""
@@ -110,6 +111,7 @@ def test_netlists_store_what_the_formulas_say(mask):
     assert storage.dyn["window"] == formulas["window"] + token
 
 
+@pytest.mark.slow
 def test_dendrites_store_the_same_for_every_grid():
     def state(height: int) -> int:
         preset = small_preset(network__attention="lrf-dyn", data__height=height)

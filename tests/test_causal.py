@@ -124,6 +124,7 @@ def test_causal_extremes(decay):
     check_causal(dut, [*images, constant_image(dut, 1, 0, 1), images[1]])
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, phases=NO_SHRINK)
 @given(
     grid=st.sampled_from([(4, 4), (4, 6), (7, 4), (6, 5)]),
@@ -199,6 +200,7 @@ def test_causal_latency_is_that_of_the_formula(decay):
     assert {causal_latency(tokens, decay) for tokens in (2, 7)} == {8 + 4 + 10 + 1}
 
 
+@pytest.mark.slow
 def test_dyn_latency_is_independent_of_the_tokens():
     """With a causal branch, k + taps + T + 22 from a token's last slice to its first."""
     seen = set()

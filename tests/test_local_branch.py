@@ -63,6 +63,7 @@ def check(dut, images, regime="none", seed=0, **options) -> list[int]:
     return cycles
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, phases=NO_SHRINK)
 @given(
     grid=st.tuples(st.integers(4, 6), st.integers(4, 7)),

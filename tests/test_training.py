@@ -50,7 +50,13 @@ def whole(tmp_path_factory) -> Run:
     return run
 
 
-@pytest.mark.parametrize(("stop", "batch"), [(1, 0), (1, 2), (2, 0), (3, 1), (4, 0)])
+@pytest.mark.parametrize(
+    ("stop", "batch"),
+    [
+        (1, 2),
+        *(pytest.param(*at, marks=pytest.mark.slow) for at in ((1, 0), (2, 0), (3, 1), (4, 0))),
+    ],
+)
 def test_resumed_run_is_the_same_run(whole, tmp_path, monkeypatch, stop, batch):
     """Stopped after ``stop`` whole epochs and ``batch`` more batches, then taken up again."""
     torch.manual_seed(99)
@@ -243,6 +249,7 @@ def test_start_refused(tmp_path):
         new_run(tmp_path, digits().replace(train__start="none"))
 
 
+@pytest.mark.slow
 def test_comparison(tmp_path, monkeypatch):
     """Two variants and two seeds; a second call trains nothing, a lost result only itself."""
     preset = digits(epochs=1, quant_epochs=1)
