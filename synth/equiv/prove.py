@@ -23,7 +23,7 @@ class Proof:
 
     Members
     -------
-    points : signals that were shown equal; equal ones count once
+    points : signals that were shown equal; equal ones count once, constant and unread ones not
     flip_flops, macros : cells whose every input was shown equal
     seconds : what it took
     """
@@ -80,6 +80,8 @@ def prove(
             "hierarchy -top equiv",
             # Equal gates with equal inputs become one: what was only moved is proven by that.
             "opt_merge",
+            # A signal that is compared with itself counts as proven only under one name.
+            "opt_clean",
             "equiv_simple -short",
             "equiv_simple",
             "equiv_status",

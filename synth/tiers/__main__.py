@@ -94,5 +94,28 @@ def prove(
     )
 
 
+@app.command()
+@friendly_errors
+def graywolf(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    block: Annotated[str, typer.Option(help="Path of a block without memories.")] = "logits_sum",
+) -> None:
+    """Place a block with graywolf and with our placer on the same die; compare the wire."""
+    from golden.metrics import write_metrics
+    from golden.spec import load_preset
+
+    from .build import load_design
+    from .graywolf import block_of, compare
+
+    spec = load_preset(preset)
+    found = compare(block_of(load_design(spec), tuple(block.split("/"))))
+    ratio = found["ours_um"] / found["graywolf_um"]
+    write_metrics(spec.name, {"tiers.wire_over_graywolf": ratio})
+    print(
+        f"{block}: {found['cells']} cells on {found['die_um2']:.0f} um2, wire"
+        f" {found['ours_um']:.0f} um, graywolf {found['graywolf_um']:.0f} um: {ratio:.3f}"
+    )
+
+
 if __name__ == "__main__":
     app()
