@@ -27,7 +27,7 @@ LIMIT := $(if $(filter all,$(IMAGES)),,--images $(IMAGES))
 
 export WAVES
 
-.PHONY: all test verilog axi sim mapped fpga asic program tiers train metrics lint clean help setup
+.PHONY: all test verilog axi sim mapped fpga asic program tiers stacked train metrics lint clean help setup
 .DELETE_ON_ERROR:
 
 all: $(B)/golden.done $(B)/sim-$(IMAGES).done metrics ## classify PRESET's test images on generated hardware
@@ -77,6 +77,11 @@ mapped: $(READY) ## netlist of PRESET on ECP5: simulate it, and prove every bloc
 
 tiers: $(if $(wildcard $(CHECKPOINT)),$(B)/asic/activity.json,$(B)/asic/netlist.json) ## cut PRESET's netlist into tiers by STYLE, with figures and files of 3D flows
 	$(PY) -m synth.tiers build --preset $(PRESET) --style $(STYLE)
+
+stacked: tiers ## prove the tiers of PRESET and STYLE equal to the flat netlist, and simulate them
+	$(PY) -m synth.tiers prove --preset $(PRESET) --style $(STYLE)
+	$(PY) -m sim gates --preset $(PRESET) --record tiers.$(STYLE).gatesim \
+	  $(B)/tiers/$(STYLE)/verilog/*.v $(B)/asic/cells.v
 
 train: $(READY) ## train PRESET and write its checkpoint; resumes where it was stopped
 	$(PY) -m golden train --preset $(PRESET)

@@ -195,7 +195,7 @@ def own_library(folder, **changes) -> Library:
 def test_the_users_library(tmp_path):
     library = own_library(tmp_path)
     assert library["DFF_X1"].width_um == 3.23 and library.site_um == 0.19
-    assert (library.site, library.database_units) == ("spikestack45", 2000)
+    assert (library.site, library.database_units) == ("spikestack45", 1000)
     assert tie_cells(library) == {"0": ("LOGIC0_X1", "Z"), "1": ("LOGIC1_X1", "Z")}
 
 

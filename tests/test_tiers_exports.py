@@ -77,8 +77,11 @@ def test_layouts_are_read_without_a_warning_and_a_broken_one_is_not(placement, t
         defs.append(tmp_path / name)
         defs[-1].write_text(text)
     assert read_layouts(lefs, defs) == []
+    (unknown,) = read_layouts(lefs[:1] + lefs[2:], defs[:1])
+    assert "Macro not found in LEF file" in unknown
     defs[0].write_text(files["tier0.def"].replace("COMPONENTS", "COMPNENTS"))
-    assert len(read_layouts(lefs, defs[:1])) >= 1
+    broken = " ".join(read_layouts(lefs, defs[:1]))
+    assert "lefdef on tier0.def" in broken and "klayout on tier0.def" in broken
 
 
 def test_def_has_what_was_placed(placement):
@@ -88,12 +91,12 @@ def test_def_has_what_was_placed(placement):
     for name, x, y in found:
         cell = names.index(name)
         assert (int(x), int(y)) == (
-            round(placement.x[cell] * 2000),
-            round(placement.y[cell] * 2000),
+            round(placement.x[cell] * 1000),
+            round(placement.y[cell] * 1000),
         )
     assert len(found) == (placement.tiers == 1).sum()
     centres = np.stack([placement.bond_x, placement.bond_y], axis=1)
-    bonds = {(round(x * 2000), round(y * 2000)) for x, y in centres}
+    bonds = {(round(x * 1000), round(y * 1000)) for x, y in centres}
     pins = re.findall(r"LAYER metal10 .*\n  \+ PLACED \( (\d+) (\d+) \)", text)
     assert {(int(x), int(y)) for x, y in pins} == bonds
 
@@ -140,7 +143,7 @@ def test_iccad_counts_and_terminals(placement, tmp_path):
     case = (tmp_path / "case.txt").read_text()
     assert case.startswith("NumTechnologies 1\nTech TA ")
     assert f"NumInstances {len(NAMES)}\n" in case
-    assert "TerminalSize 1600 1600\nTerminalSpacing 1600\n" in case
+    assert "TerminalSize 800 800\nTerminalSpacing 800\n" in case
     for net, pins in re.findall(r"^Net (\S+) (\d+)\n", case, re.M):
         after = case[case.index(f"Net {net} {pins}\n") :].splitlines()[1 : int(pins) + 1]
         assert all(line.startswith("Pin ") for line in after)

@@ -17,6 +17,7 @@ from synth.tiers.figures import (
     sink_ways,
     timing,
     uniform_activity,
+    without_wires,
 )
 from synth.tiers.placement.rows import overlaps
 from synth.tiers.placement.stack import (
@@ -182,6 +183,11 @@ def test_longer_wires_cost_time_and_power(flat):
     )
     far = measure(wide, activity, 1000.0, timing(wide))
     assert far.memory_access_ps > near.memory_access_ps
+    assert far.memory_round_ps > near.memory_round_ps > near.memory_access_ps
+    assert near.memory_mean_ps <= near.memory_access_ps
+    bound = without_wires(DESIGN, activity, 1000.0)
+    assert bound["memory_access_ps"] < near.memory_access_ps
+    assert bound["power_mw"] < near.power.total
     assert far.power.wires > 3 * near.power.wires
     assert far.power.cells == pytest.approx(near.power.cells)
     assert near.power_w.sum() * 1000 == pytest.approx(near.power.total)

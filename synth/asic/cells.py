@@ -19,7 +19,8 @@ SITE = "spikestack45"
 SITE_UM = 0.19
 ROW_UM = 1.4
 VOLTAGE = 1.1
-DATABASE_UNITS = 2000
+# KLayout's own; DEF may have fewer than the technology that it is read with.
+DATABASE_UNITS = 1000
 
 
 @dataclass(frozen=True)

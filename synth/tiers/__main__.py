@@ -96,6 +96,56 @@ def prove(
 
 @app.command()
 @friendly_errors
+def check(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
+    style: Annotated[str, typer.Option(help="Of a stack that was built.")] = "memory-on-logic",
+) -> None:
+    """Read a built style's files with lefdef, KLayout and our own checkers; writes the figure."""
+    from golden.metrics import write_metrics
+    from golden.spec import load_preset
+
+    from .build import tiers_dir
+    from .checks import file_problems
+
+    spec = load_preset(preset)
+    problems = file_problems(tiers_dir(spec, style))
+    write_metrics(spec.name, {f"tiers.{style}.file_problems": len(problems)})
+    for problem in problems:
+        print(problem)
+    print(f"{style}: {len(problems)} complaints")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("compare-cut")
+@friendly_errors
+def compare_cut(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base",
+    tries: Annotated[int, typer.Option(min=1, help="Starts, of which the best counts.")] = 5,
+) -> None:
+    """Cut of the style mincut beside Mt-KaHyPar's quality preset, from the files of that style."""
+    from golden.metrics import write_metrics
+    from golden.spec import load_preset
+
+    from .build import tiers_dir
+    from .hypergraph import read_hgr, read_labels
+    from .partition import Bounds, quality_preset
+
+    spec = load_preset(preset)
+    file = tiers_dir(spec, "mincut") / "hypergraph" / "netlist.hgr"
+    graph = read_hgr(file)
+    fixed, own = (
+        read_labels(file.with_name(f"{file.name}.{kind}"), graph.vertices, low=low, high=1)
+        for kind, low in (("fix", -1), ("part.2", 0))
+    )
+    theirs = quality_preset(graph, Bounds.of_imbalance(2.0), fixed, tries=tries)
+    ratio = graph.cut(own) / theirs
+    write_metrics(spec.name, {"tiers.mincut.cut_over_quality": ratio})
+    print(f"cut {graph.cut(own)}, best of {tries} of the quality preset {theirs}: {ratio:.3f}")
+
+
+@app.command()
+@friendly_errors
 def graywolf(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
     block: Annotated[str, typer.Option(help="Path of a block without memories.")] = "logits_sum",

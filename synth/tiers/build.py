@@ -34,7 +34,7 @@ from .exports import (
     threedblox,
 )
 from .exports.kit import Kit
-from .figures import Figures, measure, timing, uniform_activity
+from .figures import Figures, measure, timing, uniform_activity, without_wires
 from .placement.stack import Crossing, Placement, outline_for, place
 from .verilog import tier_verilog
 
@@ -53,6 +53,11 @@ class Stacking:
 
     style: str
     cut: Options = field(default_factory=Options)
+
+    @property
+    def name(self) -> str:
+        """Of its directory and its figures: more than two tiers are named after their number."""
+        return self.style if self.cut.tiers == 2 else f"{self.style}-{self.cut.tiers}"
 
 
 def tiers_dir(preset: Preset, style: str) -> Path:
@@ -94,25 +99,24 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
     flat = reference(preset, design, say)
     placed = place_bonds(place(design, tiers, outline, progress=True), sizes.pitch_um)
     activity = activity_of(preset, design, say)
-    timed = {FLAT: timing(flat), stacking.style: timing(placed)}
+    stacks = {FLAT: flat, stacking.name: placed}
+    timed = {name: timing(stack) for name, stack in stacks.items()}
     period = timed[FLAT].period_ps
-    shown = {
-        name: measure(stack, activity, period, timed[name])
-        for name, stack in ((FLAT, flat), (stacking.style, placed))
-    }
-    folder = tiers_dir(preset, stacking.style)
+    shown = {name: measure(stack, activity, period, timed[name]) for name, stack in stacks.items()}
+    folder = tiers_dir(preset, stacking.name)
     with whole_directory(folder) as made:
         kit = Kit.read(asic_dir(preset))
-        write_all(preset, placed, kit, shown[stacking.style], stacking, period, made)
+        write_all(preset, placed, kit, shown[stacking.name], stacking, period, made)
         summary = {name: summarise(one) for name, one in shown.items()}
         summary["options"] = asdict(stacking) | sizes.model_dump()
         (made / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
-    figures = {}
-    for name, stack in ((FLAT, flat), (stacking.style, placed)):
+    bound = without_wires(design, activity, period)
+    figures = {f"tiers.no-wires.{key}": value for key, value in bound.items()}
+    for name, stack in stacks.items():
         values = summarise(shown[name]) | counts(stack)
         figures |= {f"tiers.{name}.{key}": value for key, value in values.items()}
         say(describe(name, values))
-    figures[f"tiers.{stacking.style}.seconds"] = perf_counter() - started
+    figures[f"tiers.{stacking.name}.seconds"] = perf_counter() - started
     write_metrics(preset.name, figures)
     return folder
 
@@ -205,7 +209,7 @@ def write_all(
     hotspot.write(figures.power_w, placed.outline, folders["hotspot"])
     for name in [f"tier{tier}.def" for tier in range(placed.count)]:
         shutil.copy(folders["3dblox"] / name, folders["def"] / name)
-    pictures.draw(placed, folders["pictures"], stacking.style)
+    pictures.draw(placed, folders["pictures"], stacking.name)
     pictures.write_gds(placed, folders["pictures"] / "stack.gds")
     if placed.count == 2:
         seed.write(
@@ -264,6 +268,7 @@ def summarise(figures: Figures) -> dict[str, float]:
         "footprint_um2": figures.footprint_um2,
         "hpwl_um": figures.hpwl_um,
         "memory_access_ps": figures.memory_access_ps,
+        "memory_mean_ps": figures.memory_mean_ps,
         "memory_round_ps": figures.memory_round_ps,
         "period_ps": figures.period_ps,
         "power_mw": figures.power.total,

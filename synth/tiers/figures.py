@@ -12,8 +12,9 @@ import numpy as np
 
 from synth.asic.netlist import Netlist
 from synth.asic.power import Activity, Power, estimate
-from synth.asic.timing import Timing, analyse
+from synth.asic.timing import MemoryPath, Timing, analyse
 
+from .design import Design
 from .placement.stack import Placement, wire_lengths
 from .thermal import temperatures
 
@@ -32,6 +33,7 @@ class Figures:
     footprint_um2 : of one tier's outline
     hpwl_um : sum of half-perimeters of all nets but the clock's
     memory_access_ps : clock to memory to register, of the slowest memory
+    memory_mean_ps : the same, mean over memories
     memory_round_ps : register to memory to register, of the slowest memory
     period_ps : shortest clock period
     power : mW by cause
@@ -42,6 +44,7 @@ class Figures:
     footprint_um2: float
     hpwl_um: float
     memory_access_ps: float
+    memory_mean_ps: float
     memory_round_ps: float
     period_ps: float
     power: Power
@@ -114,19 +117,34 @@ def measure(placement: Placement, activity: Activity, period_ps: float, timed: T
     timed : of :func:`timing`
     """
     wires, bonds = net_lengths(placement)
-    paths = timed.memories.values()
     power, power_w = power_map(placement, activity, period_ps, wires, bonds)
     outline = placement.outline
     return Figures(
         footprint_um2=outline.area,
         hpwl_um=sum(wires.values()),
-        memory_access_ps=max((path.from_ps for path in paths), default=0.0),
-        memory_round_ps=max((path.to_ps + path.from_ps for path in paths), default=0.0),
+        **memory_times(timed),
         period_ps=timed.period_ps,
         power=power,
         power_w=power_w,
         peak_c=float(temperatures(power_w, outline.width, outline.height).max()),
     )
+
+
+def memory_times(timed: Timing) -> dict[str, float]:
+    """The memories' figures of :class:`Figures`; 0 without memories."""
+    paths = timed.memories.values() or [MemoryPath(0.0, 0.0, 0.0)]
+    return {
+        "memory_access_ps": max(path.from_ps for path in paths),
+        "memory_mean_ps": sum(path.from_ps for path in paths) / len(paths),
+        "memory_round_ps": max(path.to_ps + path.from_ps for path in paths),
+    }
+
+
+def without_wires(design: Design, activity: Activity, period_ps: float) -> dict[str, float]:
+    """Memories' times and power if no wire had a length: no placement can do better."""
+    timed = analyse(design.netlist, design.library)
+    power = estimate(design.netlist, design.library, activity, period_ps)
+    return {**memory_times(timed), "period_ps": timed.period_ps, "power_mw": power.total}
 
 
 def power_map(

@@ -1,6 +1,6 @@
 """Contest file of ICCAD 2022 problem B, and the placement in the contest's output form.
 
-Lengths are whole numbers of 0.5 nm. The contest knows no ports, so nets count
+Lengths are whole numbers of nm. The contest knows no ports, so nets count
 with their instances alone.
 """
 

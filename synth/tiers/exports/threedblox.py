@@ -58,7 +58,8 @@ def _chiplets(placement: Placement, kit: Kit) -> str:
     technology, *cells = kit.lefs
     width, height = placement.outline.width, placement.outline.height
     corners = f"[[0, 0], [{width:.3f}, 0], [{width:.3f}, {height:.3f}], [0, {height:.3f}]]"
-    lines = ["Header: {version: 2.5, unit: micron, precision: 2000}", "ChipletDef:"]
+    units = placement.design.library.database_units
+    lines = [f"Header: {{version: 2.5, unit: micron, precision: {units}}}", "ChipletDef:"]
     for tier in range(placement.count):
         lines += [
             f"  {tier_name(placement.design.netlist.name, tier)}:",
@@ -94,8 +95,9 @@ def _regions(tier: int, count: int) -> dict[str, tuple[str, str, str]]:
 
 def _stack(placement: Placement) -> str:
     name, count = placement.design.netlist.name, placement.count
+    units = placement.design.library.database_units
     lines = [
-        'Header: {version: "1.0", unit: micron, precision: 2000, include: [stack.3dbv]}',
+        f'Header: {{version: "1.0", unit: micron, precision: {units}, include: [stack.3dbv]}}',
         f"Design: {{name: {name}, external: {{verilog_file: top.v}}}}",
         "ChipletInst:",
     ]
