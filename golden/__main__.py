@@ -49,7 +49,7 @@ def evaluate(
 def compare(
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/comparison.md"),
 ) -> None:
-    """Train every kind of attention alike, three seeds each; resumes where it was stopped."""
+    """Train kinds of attention and experts alike, three seeds each; resumes where stopped."""
     from .compare import compare_attention
 
     compare_attention(out)

@@ -1,4 +1,4 @@
-"""Kinds of attention against each other: the same network, training and seeds."""
+"""Networks against each other, of equal training and seeds: kinds of attention, and experts."""
 
 import json
 from dataclasses import dataclass
@@ -46,6 +46,15 @@ VARIANTS = {
         "LRF-Dyn, K and V as A2OS2A, branch masked",
         {"network__attention": "lrf-dyn", "network__local_causal": True},
     ),
+    # For each token one expert, or two of half its size, do the work of the other networks' MLP.
+    "moe-1": Variant(
+        "A2OS2A, best of 4 experts",
+        {"network__moe": {"experts": 4, "hidden": 64}, "train__balance_penalty": 0.1},
+    ),
+    "moe-2": Variant(
+        "A2OS2A, best 2 of 4 experts",
+        {"network__moe": {"experts": 4, "hidden": 32, "top_k": 2}, "train__balance_penalty": 0.1},
+    ),
 }
 # Each other variant is compared with these.
 BASELINES = ("ssa", "a2os2a")
@@ -85,7 +94,7 @@ class Plan:
 
 
 def shipped_plan() -> Plan:
-    """The comparison in the docs: a part of preset base, of about two minutes a run."""
+    """The comparison in the docs: a part of preset base, some minutes a run."""
     base = load_preset("base").replace(
         network__stages=[{"channels": 16, "stride": 2}, {"channels": 32, "stride": 2}],
         network__blocks=1,
@@ -171,12 +180,13 @@ def page(plan: Plan, results: dict[str, list[dict[str, float]]]) -> str:
         "seeds": ", ".join(map(str, plan.seeds)),
     }
     lines = [
-        "# Kinds of attention",
+        "# Kinds of attention, and experts",
         "",
-        "Networks that differ in nothing but attention, trained alike. Integer accuracy is of the",
-        "integer model, which the hardware equals bit for bit. Spread is the sample standard",
-        "deviation over the seeds; differences are paired by seed. Small networks and short",
-        "training: the figures compare the kinds with each other, not with published ones.",
+        "Networks that differ in nothing but attention, or that have experts in place of the MLP, as",
+        "much work for a token as it; trained alike. Integer accuracy is of the integer model, which",
+        "the hardware equals bit for bit. Spread is the sample standard deviation over the seeds;",
+        "differences are paired by seed. Small networks and short training: the figures compare the",
+        "networks with each other, not with published ones.",
         "",
         f"    {plan.command}",
         "",
