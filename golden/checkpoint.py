@@ -51,13 +51,13 @@ class Checkpoint:
         """Left shift that brings the layer's weights to the unit of its sums."""
         if layer.kind in ("pixels", "head"):
             return 0
-        return self.preset.quant.frac_bits - self.scales[layer.name]
+        return self.preset.quant.frac_bits - self.scales[layer.tensors]
 
     def sum_frac_bits(self, layer: Layer) -> int:
         """Fraction bits of the layer's sums: F, but those of the weights for pixels and head."""
         if layer.kind == "pixels":
             return self.scales[layer.name] + PIXEL_BITS
-        return self.scales[layer.name] + self.align(layer)
+        return self.scales[layer.tensors] + self.align(layer)
 
     def threshold(self, layer: Layer) -> int:
         """V_th in the unit of the layer's sums."""

@@ -182,10 +182,10 @@ def page(plan: Plan, results: dict[str, list[dict[str, float]]]) -> str:
     lines = [
         "# Kinds of attention, and experts",
         "",
-        "Networks that differ in nothing but attention, or that have experts in place of the MLP, as",
-        "much work for a token as it; trained alike. Integer accuracy is of the integer model, which",
+        "Networks that differ in nothing but attention, or in experts in place of the MLP that do",
+        "as much work for a token; trained alike. Integer accuracy is of the integer model, which",
         "the hardware equals bit for bit. Spread is the sample standard deviation over the seeds;",
-        "differences are paired by seed. Small networks and short training: the figures compare the",
+        "differences are paired by seed. Small networks and short training: the figures compare",
         "networks with each other, not with published ones.",
         "",
         f"    {plan.command}",

@@ -115,7 +115,8 @@ def _outputs(layer: Layer, preset: Preset) -> int:
     """Output channels that a visit adds to: of one expert, or without K and V of pruned heads."""
     if layer.neuron == "qkv":
         net = preset.network
-        return net.channels + 2 * preset.kept_heads * net.head_channels
+        # Of pruned heads the ranking has computed Q.
+        return (2 if preset.prunes_heads else 3) * preset.kept_heads * net.head_channels
     return layer.expert_outputs
 
 

@@ -61,7 +61,7 @@ def evaluate_preset(preset: Preset, checkpoint: Path | None, limit: int | None) 
     if "float_accuracy" in stored.info:
         figures["golden.float_accuracy"] = float(stored.info["float_accuracy"])
     figures |= loads.figures()
-    if preset.kept_heads < preset.network.heads and preset.train and preset.train.start:
+    if preset.prunes_heads and preset.train and preset.train.start:
         whole = IntegerModel(Checkpoint.load(CHECKPOINT_DIR / f"{preset.train.start}.safetensors"))
         figures["d3.accuracy_loss"] = integer_accuracy(whole, images, labels) - accuracy
     for name, bits in state_memory(preset).items():

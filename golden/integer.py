@@ -36,7 +36,8 @@ class LayerTrace:
     sums : synaptic sums with bias, (T, B, positions, outputs); input of its neurons for attention
     potential : residual after the layer, or None
     outputs : spikes (T, B, height, width, outputs), after the pool; None for the head and Q, K, V
-    key, value, query : of a Q, K, V layer and its attention, (T, B, H, N, d); 0 for pruned heads
+    key, value, query : of a Q, K, V layer and its attention, (T, B, H, N, d); 0 for pruned heads,
+        but for the query of their ranking, whose sums are those of the whole Q, K, V layer
     coefficients : the attention's own integers, by the last part of their names
     routed : of a router and its experts, which of them serve a token, (T, B, N, E)
     """
@@ -81,12 +82,13 @@ class IntegerModel:
         self._biases: dict[str, Tensor] = {}
         self._coefficients: dict[str, dict[str, Tensor]] = {}
         for layer in self.layers:
-            if not layer.has_weights:
+            if layer.kind == "attention":
                 self._coefficients[layer.name] = {
                     name.rpartition(".")[2]: torch.from_numpy(values)
                     for name, values in checkpoint.coefficients.items()
                     if name.startswith(layer.name)
                 }
+            if not layer.has_weights:
                 continue
             weight = checkpoint.weights[layer.name].astype(np.int64) << checkpoint.align(layer)
             bias = checkpoint.biases[layer.name].astype(np.int64)
@@ -119,7 +121,7 @@ class IntegerModel:
             )
         pixels = torch.from_numpy(images.astype(np.int32))
         trace = Trace(logits=torch.empty(0))
-        spikes = residual = heads = routed = None
+        spikes = residual = heads = routed = kept = None
         for layer in self.layers:
             record = LayerTrace(layer, inputs=spikes, sums=torch.empty(0))
             if layer.kind == "pixels":
@@ -146,12 +148,18 @@ class IntegerModel:
             else:
                 flat = self._synapses(layer, spikes.flatten(0, 1).permute(0, 3, 1, 2))
                 record.sums = flat.unflatten(0, (net.time_steps, -1))
-            potential = record.sums if layer.has_weights else joined
+            potential = record.sums if layer.synaptic else joined
             if layer.residual != "none":
                 residual = potential if layer.residual == "set" else residual + potential
                 record.potential = potential = residual
             if layer.neuron == "qkv":
-                heads = record.key, record.value, record.query = self._heads(layer, potential)
+                heads = self._heads(layer, potential)
+                if kept is not None:
+                    heads = tuple(part * kept[:, :, None, None] for part in heads)
+                record.key, record.value, record.query = heads
+            elif layer.kind == "rank":
+                record.query = self._fire(self._parts(potential)[2], preset.threshold)
+                kept = kept_heads(record.query, preset.kept_heads)
             elif layer.kind == "router":
                 routed = record.routed = self._route(layer, potential)
             elif layer.kind == "expert":
@@ -169,7 +177,7 @@ class IntegerModel:
 
     def _synapses(self, layer: Layer, x: Tensor) -> Tensor:
         """Sums with bias, (..., positions, outputs), of x (rows, C, height, width) or a head's."""
-        weight, bias = self._weights[layer.name], self._biases[layer.name]
+        weight, bias = self._weights[layer.tensors], self._biases[layer.tensors]
         x = x.to(weight.dtype)
         if layer.experts > 1 and layer.inputs < x.shape[1]:
             x, weight = (t.unflatten(d, (layer.experts, -1)) for t, d in ((x, 1), (weight, 0)))
@@ -191,9 +199,8 @@ class IntegerModel:
 
     def _heads(self, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """K, V and Q of shape (T, B, H, N, d) from the sums of a Q, K, V layer."""
-        net, preset = self.preset.network, self.preset
-        x = x.unflatten(3, (net.heads, 3, net.head_channels))
-        key, value, query = (part.transpose(2, 3) for part in x.unbind(4))
+        preset = self.preset
+        key, value, query = self._parts(x)
         threshold = self.checkpoint.threshold(layer)
         if preset.hybrid:
             shift = preset.quant.frac_bits - preset.key_frac_bits
@@ -201,9 +208,13 @@ class IntegerModel:
             value = self._fire(value, threshold, ternary=True)
         else:
             key, value = self._fire(key, threshold), self._fire(value, threshold)
-        query = self._fire(query, threshold)
-        kept = kept_heads(query, preset.kept_heads)[:, :, None, None]
-        return key * kept, value * kept, query * kept
+        return key, value, self._fire(query, threshold)
+
+    def _parts(self, x: Tensor) -> list[Tensor]:
+        """Sums of K, V and Q, (T, B, H, N, d) each, from those of a Q, K, V layer."""
+        net = self.preset.network
+        x = x.unflatten(3, (net.heads, 3, net.head_channels))
+        return [part.transpose(2, 3) for part in x.unbind(4)]
 
     def _route(self, layer: Layer, sums: Tensor) -> Tensor:
         """Which experts serve a token, 0 or 1 of shape (T, B, N, E)."""

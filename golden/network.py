@@ -156,7 +156,7 @@ class SpikingTransformer(nn.Module):
             value = self._fire(value, ternary=True)
         else:
             key, value = self._fire(key), self._fire(value)
-        if preset.kept_heads < net.heads:
+        if preset.prunes_heads:
             kept = kept_heads(query.detach(), preset.kept_heads)[:, :, None, None]
             key, value, query = key * kept, value * kept, query * kept
         spikes = self._fire(attention(query, key, value, self.head.folded))

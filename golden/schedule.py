@@ -7,7 +7,9 @@ from typing import Literal
 from .local_taps import KERNEL, local_taps
 from .spec import Engine, Network, Preset
 
-LayerKind = Literal["pixels", "conv", "dense", "attention", "router", "expert", "merge", "head"]
+LayerKind = Literal[
+    "pixels", "conv", "dense", "rank", "attention", "router", "expert", "merge", "head"
+]
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,14 @@ class Layer:
     -------
     name : as in the checkpoint, e.g. ``block0.fc1``
     kind : ``pixels`` reads the image bit by bit; ``conv`` and ``dense`` read spikes; ``attention``
-        reads the attention core; ``router`` scores experts, ``expert`` is dense for the experts
+        reads the attention core; ``rank`` computes Q of a Q, K, V layer to choose the heads that
+        attend; ``router`` scores experts, ``expert`` is dense for the experts
         chosen, ``merge`` adds their spikes; ``head`` sums over all tokens and steps
     inputs, outputs : channels; of ``expert``, inputs of one and outputs of all experts in turn
     in_grid, out_grid : height and width of the positions read, and of those computed, before a pool
     kernel, stride : of the convolution; 1 and 1 for a dense layer
     pool : OR of 2x2 outputs
-    neuron : ``binary``, ``qkv`` (K, V and Q in turn for each head), or ``none``
+    neuron : ``binary``, ``qkv`` (K, V and Q in turn for each head), ``query``, or ``none``
     experts : of ``expert``, by which ``outputs`` divide; 1 elsewhere
     residual : ``set`` starts the residual stream, ``add`` adds to it, ``none`` leaves it alone
     """
@@ -38,7 +41,7 @@ class Layer:
     kernel: int = 1
     stride: int = 1
     pool: bool = False
-    neuron: Literal["binary", "qkv", "none"] = "binary"
+    neuron: Literal["binary", "qkv", "query", "none"] = "binary"
     residual: Literal["none", "set", "add"] = "none"
     experts: int = 1
 
@@ -54,8 +57,18 @@ class Layer:
 
     @property
     def has_weights(self) -> bool:
+        """Whether a checkpoint has tensors of this layer."""
+        return self.synaptic and self.kind != "rank"
+
+    @property
+    def synaptic(self) -> bool:
         """Whether the synaptic array works for this layer."""
         return self.kind not in ("attention", "merge")
+
+    @property
+    def tensors(self) -> str:
+        """Name of the layer whose tensors this one computes with."""
+        return self.name.replace("rank", "qkv") if self.kind == "rank" else self.name
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -129,6 +142,8 @@ def network_layers(preset: Preset) -> list[Layer]:
     layers.append(Layer("position", "conv", dim, dim, grid, grid, kernel=3, residual="add"))
     for block in range(net.blocks):
         prefix = f"block{block}."
+        if preset.prunes_heads:
+            layers.append(Layer(prefix + "rank", "rank", dim, dim, grid, grid, neuron="query"))
         layers.append(dense(prefix + "qkv", dim, 3 * dim, neuron="qkv"))
         joins = "none" if net.projection else "add"
         layers.append(
@@ -214,9 +229,10 @@ class MemoryMap:
         self.weight_rows = self.bias_rows = 0
         lanes = preset.engine.all_lanes
         for layer in self.layers:
-            if layer.has_weights:
+            if layer.synaptic:  # A ranking has the rows of the Q, K, V layer that follows it.
                 self.weight_base[layer.name] = self.weight_rows
                 self.bias_base[layer.name] = self.bias_rows
+            if layer.has_weights:
                 self.weight_rows += layer.groups(lanes) * layer.fan_in
                 self.bias_rows += layer.groups(lanes) * self.slices_per_group
         slices = preset.network.channels // (preset.engine.tiles * preset.engine.neuron_lanes)

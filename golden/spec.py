@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from .attention_spec import LOCAL_KINDS, check_attention, hybrid
-from .experts_spec import check_experts, kept_heads_count
+from .experts_spec import check_experts, check_heads, kept_heads_count
 from .sections import Asic, Data, Engine, Moe, Network, Quant, Section, Stage, Train
 
 PRESET_DIR = Path(__file__).resolve().parent.parent / "presets"
@@ -97,6 +97,7 @@ class Preset(Section):
                 f" {q.frac_bits}"
             )
         check_attention(net, q, self.grid)
+        check_heads(net, eng)
         check_experts(net, eng)
         return self
 
@@ -152,6 +153,11 @@ class Preset(Section):
     def kept_heads(self) -> int:
         """Heads that attend, of H."""
         return kept_heads_count(self.network)
+
+    @property
+    def prunes_heads(self) -> bool:
+        """Whether some heads of every image are left out."""
+        return self.kept_heads < self.network.heads
 
     @property
     def attention_frac_bits(self) -> int:

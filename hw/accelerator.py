@@ -9,11 +9,12 @@ from golden.schedule import MemoryMap
 from golden.spec import Preset
 
 from . import spaces
+from .attention_kinds import make_head_map
 from .fetcher import Fetcher
 from .fork import Fork
 from .frames import Space
 from .host_port import HostPort
-from .layer_config import ConfigSizes, layer_records
+from .layer_config import ConfigSizes, heads_mode, layer_records
 from .logits import Logits
 from .merge import Merge
 from .row_loader import RowLoader
@@ -84,6 +85,8 @@ class Accelerator(wiring.Component):
         self._control(m)
         self._load(m)
         self._read_back(m)
+        if self.preset.prunes_heads:
+            self._skip_heads(m)
         return m
 
     def _datapath(self, m: Module) -> None:
@@ -109,8 +112,16 @@ class Accelerator(wiring.Component):
             width=self.widths.biased,
             words=spaces.logit_words(self.preset),
         )
-        for before, after in ((walk, fetcher), (fetcher, fork), (merge, logits)):
+        for before, after in ((fetcher, fork), (merge, logits)):
             wiring.connect(m, before.o, after.i)
+        m.d.comb += [
+            fetcher.i.valid.eq(walk.o.valid),
+            walk.o.ready.eq(fetcher.i.ready),
+            fetcher.i.payload.addr.eq(walk.o.payload.addr),
+            fetcher.i.payload.last.eq(walk.o.payload.last),
+        ]
+        if not self.preset.prunes_heads:
+            m.d.comb += fetcher.i.payload.row.eq(walk.o.payload.row)
         for tile, chunks, sums in zip(tiles, fork.o, merge.i, strict=True):
             wiring.connect(m, chunks, tile.i)
             wiring.connect(m, tile.o, sums)
@@ -120,6 +131,28 @@ class Accelerator(wiring.Component):
             fetcher.image_data.eq(image.read_data),
             image.read_addr.eq(fetcher.read_addr),
             image.read_en.eq(fetcher.read_en),
+        ]
+
+    def _skip_heads(self, m: Module) -> None:
+        """Let the walk count as if the heads to compute were all there are."""
+        preset, walk, fetcher = self.preset, m.submodules.walk, m.submodules.fetcher
+        sequencer, groups = m.submodules.sequencer, preset.network.head_channels
+        groups //= preset.engine.lanes
+        m.submodules.weight_map = weight_map = make_head_map(
+            preset,
+            address_bits=self.sizes.row,
+            part_rows=groups * preset.network.channels,
+            part_units=groups,
+            ahead=False,
+        )
+        tap = walk.o.payload
+        m.d.comb += [
+            weight_map.start.eq(sequencer.layer_start),
+            weight_map.step.eq(walk.o.valid & walk.o.ready & tap.last),
+            weight_map.mode.eq(heads_mode(sequencer.config)),
+            weight_map.kept.eq(self._tiles(m)[0].kept),
+            weight_map.addr.eq(tap.row),
+            fetcher.i.payload.row.eq(weight_map.mapped),
         ]
 
     def _control(self, m: Module) -> None:

@@ -6,9 +6,12 @@ from golden.spec import Preset
 
 from .attention import AttentionCore
 from .causal import CausalCore
+from .head_map import HeadMap
+from .head_rank import HeadRank
 from .layouts import NeuronKind
 from .local_values import LocalTerm
 from .lrf_dyn import DendriteTerm, LrfDynCore
+from .pruned_attention import PrunedAttention
 from .spike_queue import QueuedCore
 
 HYBRID = (NeuronKind.RELU, NeuronKind.TERNARY, NeuronKind.BINARY)
@@ -31,13 +34,15 @@ def qkv_bits(preset: Preset) -> int:
 def make_attention(preset: Preset) -> wiring.Component:
     """Core of a tile's heads; every one has the streams of :class:`AttentionCore`."""
     core = make_core(preset)
+    if preset.prunes_heads:
+        return PrunedAttention(core, _rank(preset))
     if preset.network.attention not in ONE_PASS:
         return core
     return QueuedCore(core, preset.tokens * _slices(preset))
 
 
 def make_core(preset: Preset) -> wiring.Component:
-    """The core alone."""
+    """The core alone, for the heads that attend."""
     net = preset.network
     common = {
         "time_steps": net.time_steps,
@@ -57,6 +62,20 @@ def make_core(preset: Preset) -> wiring.Component:
         return LrfDynCore(**common, term=dendrite_term(preset))
     local = local_term(preset) if net.attention == "lrf-ssa" else None
     return AttentionCore(**common, order=preset.attention_order, local=local)
+
+
+def make_head_map(
+    preset: Preset, *, address_bits: int, part_rows: int, part_units: int, ahead: bool
+) -> HeadMap:
+    """Map of the heads that are computed; see :class:`HeadMap`."""
+    return HeadMap(
+        address_bits=address_bits,
+        heads=preset.network.heads,
+        count=preset.kept_heads,
+        part_rows=part_rows,
+        part_units=part_units,
+        ahead=ahead,
+    )
 
 
 def coefficient_shapes(preset: Preset) -> dict[str, tuple[int, int]]:
@@ -98,8 +117,20 @@ def dendrite_term(preset: Preset) -> DendriteTerm:
     )
 
 
+def _rank(preset: Preset) -> HeadRank:
+    net = preset.network
+    return HeadRank(
+        heads=net.heads,
+        count=preset.kept_heads,
+        tokens=preset.tokens,
+        head_channels=net.head_channels,
+        time_steps=net.time_steps,
+        lanes=preset.engine.neuron_lanes,
+    )
+
+
 def _heads(preset: Preset) -> int:
-    return preset.network.heads // preset.engine.tiles
+    return preset.kept_heads // preset.engine.tiles
 
 
 def _slices(preset: Preset) -> int:

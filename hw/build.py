@@ -17,6 +17,8 @@ from .accelerator import Accelerator
 from .verilog import generate
 
 TOP = "accelerator"
+# Kinds of attention whose heads can be left out.
+PRUNABLE = ("a2os2a", "ssa")
 # A frame that stops for so many cycles is dropped; at 100 MHz and 115,200 baud, 12 bytes.
 TIMEOUT_CYCLES = 100_000
 
@@ -37,10 +39,15 @@ def make_accelerator(preset: Preset, widths: Widths) -> Accelerator:
     Raises
     ------
     SpecError
-        If the network has experts or prunes heads, which only the integer model does.
+        If the network has experts, or prunes heads of an attention with coefficients or state of
+        its own, which only the integer model does.
     """
-    if preset.network.moe is not None or preset.network.head_keep < 1:
-        what = "network.moe" if preset.network.moe is not None else "network.head_keep below 1"
+    what = None
+    if preset.network.moe is not None:
+        what = "network.moe"
+    elif preset.prunes_heads and preset.network.attention not in PRUNABLE:
+        what = f"network.head_keep below 1 with network.attention {preset.network.attention}"
+    if what is not None:
         raise SpecError(f"preset {preset.name}: no hardware for {what}, only the integer model")
     return Accelerator(
         preset, widths, fingerprint=fingerprint(preset, widths), timeout=TIMEOUT_CYCLES

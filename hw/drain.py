@@ -53,6 +53,7 @@ class Drain(wiring.Component):
     last_group : In, output groups of the layer, less 1
     pool : In, each group comes four times
     bias_addr, bias_en, bias_data : to the read port of the bias storage
+    picks : Out, a slice leaves the group; ``bias_addr`` is that of the slice after it
 
     Raises
     ------
@@ -88,6 +89,7 @@ class Drain(wiring.Component):
                 "bias_addr": Out(range(bias_rows)),
                 "bias_en": Out(1),
                 "bias_data": In(neuron_lanes * bias_bits),
+                "picks": Out(1),
             }
         )
 
@@ -101,7 +103,7 @@ class Drain(wiring.Component):
         bias = Signal(self.neuron_lanes * self.bias_bits)
         group_index = Signal(range(self.max_groups))
 
-        picked_valid, pick, room = Signal(), Signal(), Signal()
+        picked_valid, pick, room = Signal(), self.picks, Signal()
         picked = Signal(sums_layout(self.neuron_lanes, self.time_steps, self.width))
         last_slice = Signal(init=slices == 1)
         m.d.comb += [

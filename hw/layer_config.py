@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from amaranth.hdl import Mux, Value
 from amaranth.lib import data, enum
 
 from golden.schedule import Layer, MemoryMap
 from golden.spec import Preset
 
+from .head_map import Heads
 from .residual import ResidualMode
 
 
@@ -16,6 +18,7 @@ class Sink(enum.Enum, shape=2):
     SPIKES = 0
     ATTENTION = 1
     LOGITS = 2
+    RANK = 3
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class ConfigSizes:
         """Sizes for the preset."""
         where = MemoryMap(preset)
         lanes = preset.engine.all_lanes
-        layers = [layer for layer in where.layers if layer.has_weights]
+        layers = [layer for layer in where.layers if layer.synaptic]
         sides = [side for layer in layers for side in (*layer.in_grid, *layer.out_grid)]
         return cls(
             addr=max(where.image_rows, where.spike_rows).bit_length() + 1,
@@ -125,18 +128,29 @@ class ConfigSizes:
         )
 
 
+def heads_mode(config: data.View) -> Value:
+    """:class:`hw.head_map.Heads` of a layer, where heads are pruned."""
+    return Mux(config.sink == Sink.RANK, Heads.QUERIES, Mux(config.qkv, Heads.KEPT, Heads.ALL))
+
+
 def chunks_per_position(layer: Layer, lanes: int) -> int:
     """Chunks that hold a position's input: one a pixel channel, or one for ``lanes`` channels."""
     return layer.inputs if layer.kind == "pixels" else -(-layer.inputs // lanes)
 
 
+def computed_groups(layer: Layer, preset: Preset) -> int:
+    """Output groups of a position, without those of pruned heads."""
+    groups = layer.groups(preset.engine.all_lanes)
+    return groups * preset.kept_heads // preset.network.heads if layer.neuron == "qkv" else groups
+
+
 def slice_count(layer: Layer, preset: Preset) -> int:
     """Slices of ``neuron_lanes`` channels that each tile makes of a layer for an image."""
     engine = preset.engine
-    if not layer.has_weights:
+    if not layer.synaptic:
         return layer.positions * (layer.outputs // (engine.tiles * engine.neuron_lanes))
     per_group = engine.lanes // engine.neuron_lanes
-    return layer.positions * layer.groups(engine.all_lanes) * per_group
+    return layer.positions * computed_groups(layer, preset) * per_group
 
 
 def layer_records(preset: Preset) -> list[dict]:
@@ -146,10 +160,15 @@ def layer_records(preset: Preset) -> list[dict]:
 
 
 def _record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) -> dict:
-    sinks = {"binary": Sink.SPIKES, "qkv": Sink.ATTENTION, "none": Sink.LOGITS}
+    sinks = {
+        "binary": Sink.SPIKES,
+        "qkv": Sink.ATTENTION,
+        "query": Sink.RANK,
+        "none": Sink.LOGITS,
+    }
     record = {
-        "attention": not layer.has_weights,
-        "skip": not layer.has_weights and preset.network.projection,
+        "attention": not layer.synaptic,
+        "skip": not layer.synaptic and preset.network.projection,
         "sink": sinks[layer.neuron],
         "qkv": layer.neuron == "qkv",
         "residual": ResidualMode[layer.residual.upper()],
@@ -157,7 +176,7 @@ def _record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) 
         "out_base": where.spikes_out[layer.name],
         "slices": slice_count(layer, preset),
     }
-    if layer.has_weights:
+    if layer.synaptic:
         record["fetch"] = _fetch_record(layer, preset, where, sizes)
     return record
 
@@ -192,7 +211,7 @@ def _fetch_record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigS
         "last_chunk": chunks - 1,
         # The head is one output position whose taps are all tokens, with the same weights for each.
         "last_tap": preset.tokens - 1 if head else layer.kernel - 1,
-        "last_group": layer.groups(lanes) - 1,
+        "last_group": computed_groups(layer, preset) - 1,
         "weight_base": where.weight_base[layer.name],
         "group_rows": layer.fan_in,
         "line_rows": layer.kernel * layer.inputs,

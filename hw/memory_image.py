@@ -87,7 +87,7 @@ def format_rows(checkpoint: Checkpoint, widths: Widths) -> list[int]:
     layout = spaces.format_layout(widths)
     rows = []
     for layer in network_layers(checkpoint.preset):
-        align = checkpoint.align(layer) if layer.has_weights else 0
+        align = checkpoint.align(layer) if layer.synaptic else 0
         fields = {"align": align, "threshold": checkpoint.threshold(layer)}
         rows.append(layout.const(fields).as_value().value)
     return rows

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.ranges import Widths
@@ -11,11 +11,17 @@ from golden.schedule import MemoryMap
 from golden.spec import Preset
 
 from . import spaces
-from .attention_kinds import coefficient_shapes, make_attention, qkv_bits, qkv_kinds
+from .attention_kinds import (
+    coefficient_shapes,
+    make_attention,
+    make_head_map,
+    qkv_bits,
+    qkv_kinds,
+)
 from .drain import Drain
 from .encoder import Encoder
 from .fetcher import chunk_entries
-from .layer_config import ConfigSizes, Sink
+from .layer_config import ConfigSizes, Sink, heads_mode
 from .layouts import chunk_layout, sums_layout
 from .neuron_array import NeuronArray
 from .packer import Packer
@@ -82,6 +88,7 @@ class Tile(wiring.Component):
     weights, biases : In, write ports of these memories, see :func:`hw.storage.write_port`
     spike_addr, spike_en, spike_data : read port of the spike memory
     further write ports : of the attention's coefficients, by the names of the core's
+    kept : Out, array of the kept heads' numbers, rising; only where heads are pruned
     """
 
     def __init__(self, preset: Preset, widths: Widths) -> None:
@@ -94,6 +101,7 @@ class Tile(wiring.Component):
         self._weight_bits = engine.lanes * quant.weight_bits
         self._bias_bits = engine.neuron_lanes * quant.bias_bits
         self._coefficients = coefficient_shapes(preset)
+        heads = data.ArrayLayout(range(preset.network.heads), preset.kept_heads)
         super().__init__(
             {
                 "i": In(stream.Signature(chunk)),
@@ -109,6 +117,7 @@ class Tile(wiring.Component):
                 "spike_en": In(1),
                 "spike_data": Out(engine.lanes * steps),
                 **{name: In(write_port(*shape)) for name, shape in self._coefficients.items()},
+                **({"kept": Out(heads)} if preset.prunes_heads else {}),
             }
         )
 
@@ -122,6 +131,8 @@ class Tile(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(attention, name))
         self._routes(m)
         self._spikes(m)
+        if self.preset.prunes_heads:
+            self._prune(m)
         return m
 
     def _synapses(self, m: Module) -> None:
@@ -177,8 +188,34 @@ class Tile(wiring.Component):
             drain.last_group.eq(config.fetch.last_group),
             drain.pool.eq(config.fetch.pool),
             drain.bias_data.eq(biases.read_data),
-            biases.read_addr.eq(drain.bias_addr),
             biases.read_en.eq(drain.bias_en),
+        ]
+        if not preset.prunes_heads:
+            m.d.comb += biases.read_addr.eq(drain.bias_addr)
+
+    def _prune(self, m: Module) -> None:
+        """Rank heads, and skip the biases of those left out."""
+        preset, engine = self.preset, self.preset.engine
+        attention, drain, biases = (m.submodules[n] for n in ("attention", "drain", "biases"))
+        slices = preset.network.head_channels // engine.neuron_lanes
+        m.submodules.bias_map = bias_map = make_head_map(
+            preset,
+            address_bits=len(biases.read_addr),
+            part_rows=slices,
+            part_units=slices,
+            ahead=True,
+        )
+        m.d.comb += [
+            attention.start.eq(self.start),
+            attention.ranking.eq(self.config.sink == Sink.RANK),
+            attention.reading.eq(self.config.attention),
+            self.kept.eq(attention.kept),
+            bias_map.start.eq(self.start),
+            bias_map.step.eq(drain.picks),
+            bias_map.mode.eq(heads_mode(self.config)),
+            bias_map.kept.eq(attention.kept),
+            bias_map.addr.eq(drain.bias_addr),
+            biases.read_addr.eq(bias_map.mapped),
         ]
 
     def _neurons(self, m: Module) -> None:
@@ -274,7 +311,7 @@ class Tile(wiring.Component):
         values, attention = m.submodules.values, m.submodules.attention
         to_attention, skip = Signal(), Signal()
         m.d.sync += [
-            to_attention.eq(self.config.sink == Sink.ATTENTION),
+            to_attention.eq((self.config.sink == Sink.ATTENTION) | (self.config.sink == Sink.RANK)),
             skip.eq(self.config.skip),
         ]
         m.d.comb += [

@@ -87,7 +87,7 @@ def compare_tiles(
     images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 20,
 ) -> None:
     """Measure several tiles against one of the same kind, on the same images."""
-    from .tiles import compare, report
+    from .cycles import compare, report
 
     try:
         figures = compare(

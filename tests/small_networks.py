@@ -130,11 +130,16 @@ MOES = {
 }
 EXPERT_NETWORKS = {
     **{name: {"network__moe": moe} for name, moe in MOES.items()},
-    "one head of four": {"network__heads": 4, "network__head_keep": 0.25},
+    "one head of four": {
+        "network__heads": 4,
+        "network__head_keep": 0.25,
+        "engine__lanes": 4,
+    },
     "half the heads, lrf-ssa": {
         "network__heads": 4,
         "network__head_keep": 0.5,
         "network__attention": "lrf-ssa",
+        "engine__lanes": 4,
     },
 }
 

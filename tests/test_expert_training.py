@@ -88,7 +88,7 @@ def test_every_layer_learns(moe):
 
 def test_pruned_heads_have_no_gradient():
     torch.manual_seed(2)
-    preset = small_preset(network__heads=4, network__head_keep=0.25)
+    preset = small_preset(network__heads=4, network__head_keep=0.25, engine__lanes=4)
     network = SpikingTransformer(preset)
     network(torch.from_numpy(random_images(preset, 1)).float()).square().sum().backward()
     grads = network.blocks[0]["qkv"].weight.grad.view(4, -1).abs().sum(1)

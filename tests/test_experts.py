@@ -106,7 +106,12 @@ def test_the_first_of_equals():
 @pytest.mark.parametrize("kind", ["a2os2a", "ssa", "lrf-ssa", "lrf-dyn", "causal"])
 def test_pruned_heads(kind, keep):
     """Heads with the most ones in Q attend as without pruning; others add nothing."""
-    changes = {"network__heads": 4, "network__attention": kind, "network__dilations": [1, 2]}
+    changes = {
+        "network__heads": 4,
+        "network__attention": kind,
+        "network__dilations": [1, 2],
+        "engine__lanes": 4,
+    }
     whole = small_preset(**changes)
     pruned = whole.replace(network__head_keep=keep)
     checkpoint, images = random_checkpoint(whole, seed=2), random_images(whole, 4)
@@ -138,6 +143,16 @@ def test_pruned_heads(kind, keep):
         (
             {"network__moe": {"experts": 4, "hidden": 8, "hiden": 8}},
             "unknown key network.moe.hiden: known are experts, hidden, mode, top_k",
+        ),
+        (
+            {"network__head_keep": 0.5, "engine__tiles": 2},
+            "network.head_keep is 0.5: must keep all heads if engine.tiles is above 1, 2,"
+            " for heads of an image are not pruned evenly over tiles",
+        ),
+        (
+            {"network__head_keep": 0.5, "engine__lanes": 16},
+            "engine.lanes is 16: must divide the channels of a head, 8,"
+            " if network.head_keep leaves heads out",
         ),
         ({"network__head_keep": 0.0}, "network.head_keep is 0.0: must be more than 0"),
         ({"network__head_keep": 1.5}, "network.head_keep is 1.5: must be at most 1"),

@@ -32,7 +32,7 @@ PRESET = {
 }
 
 
-def make(*, order: str, decay: int, attention: str, projection: bool) -> UartTop:
+def make(*, order: str, decay: int, attention: str, projection: bool, **more) -> UartTop:
     """The outermost design, which every block is part of."""
     preset = parse_preset(PRESET, "small").replace(
         engine__attention_order=order,
@@ -40,6 +40,7 @@ def make(*, order: str, decay: int, attention: str, projection: bool) -> UartTop
         network__projection=projection,
         network__neuron__decay_shift=decay,
         network__neuron__reset="soft" if decay > 1 else "hard",
+        **more,
     )
     return UartTop(preset, format_widths(preset), 16)
 
@@ -62,6 +63,8 @@ CASES = {
         for kind in ("lrf-ssa", "causal", "lrf-dyn")
     },
 }
+CASES["tiles"] = CASES["kv"] | {"engine__tiles": 2}
+CASES["pruned heads"] = CASES["qk"] | {"network__head_keep": 0.5}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,7 +1,7 @@
-"""Several tiles against one: the same network, the same images, the same kind of tile."""
+"""Comparisons of accelerators on the same images: several tiles with one, pruned heads with all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,25 +19,32 @@ from .accelerator import difference, make_job, mean_bound, play
 from .harness import accelerator_design
 from .verilator import QUICK
 
+# Last parts of the names of dense layers.
+DENSE = ("qkv", "projection", "fc1", "fc2")
+
 
 @dataclass(frozen=True)
 class Measured:
-    """Cycles of a number of tiles.
+    """Cycles of an accelerator, mean over images.
 
     Members
     -------
-    image : of a whole image, mean
-    kinds : of all layers of a kind, mean over images
+    image : of a whole image
+    layers : of each layer, by name
     bound : event bound of an image
     mismatches : images whose logits differ from the integer model's
     multipliers : multiplication cells
     """
 
     image: float
-    kinds: dict[str, float]
+    layers: dict[str, float]
     bound: float
     mismatches: int
     multipliers: int
+
+    def of(self, *names: str) -> float:
+        """Cycles of the layers whose last part of the name is one of these."""
+        return sum(v for k, v in self.layers.items() if k.rpartition(".")[2] in names)
 
 
 def compare(
@@ -61,14 +68,18 @@ def compare(
     engine = {"lanes": lanes, "neuron_lanes": neuron_lanes, "counters": True}
     changes = {f"engine__{name}": value for name, value in engine.items()}
     images, _ = load_test_images(preset, count)
+    checkpoint = Checkpoint.load(checkpoint_path(preset), preset)
     alone, together = (
-        measure(preset.replace(engine__tiles=number, **changes), images, progress)
+        measure(
+            replace(checkpoint, preset=preset.replace(engine__tiles=number, **changes)),
+            images,
+            progress,
+        )
         for number in (1, tiles)
     )
-    speed_up = {kind: alone.kinds[kind] / together.kinds[kind] for kind in alone.kinds}
     figures = {
-        f"tiles.speedup_{tiles}": speed_up["dense"],
-        f"tiles.speedup_{tiles}_attention": speed_up["attention"],
+        f"tiles.speedup_{tiles}": alone.of(*DENSE) / together.of(*DENSE),
+        f"tiles.speedup_{tiles}_attention": alone.of("attention") / together.of("attention"),
         f"tiles.speedup_{tiles}_image": alone.image / together.image,
         "tiles.cycles_per_image": together.image,
         "tiles.cycles_over_bound": together.image / together.bound,
@@ -79,26 +90,65 @@ def compare(
     return figures
 
 
-def measure(preset: Preset, images: np.ndarray, progress: Callable[[str], None]) -> Measured:
-    """Run images on the preset's accelerator with its shipped checkpoint."""
+def prune(
+    preset: Preset,
+    *,
+    keep: float,
+    lanes: int,
+    count: int,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, float]:
+    """Measure the preset with a share of its heads against all of them, and write ``d3.*`` figures.
+
+    Raises
+    ------
+    SpecError
+        If heads cannot be left out of the network.
+    """
+    engine = {"engine__lanes": lanes, "engine__counters": True}
+    images, _ = load_test_images(preset, count)
     checkpoint = Checkpoint.load(checkpoint_path(preset), preset)
+    whole, pruned = (
+        measure(
+            replace(checkpoint, preset=preset.replace(network__head_keep=share, **engine)),
+            images,
+            progress,
+        )
+        for share in (1.0, keep)
+    )
+    block = ("rank", "qkv", "attention", "projection", "fc1", "fc2")
+    figures = {
+        "d3.attention_cycles_ratio": pruned.of("attention") / whole.of("attention"),
+        "d3.block_cycles_ratio": pruned.of(*block) / whole.of(*block),
+        "d3.mismatches": whole.mismatches + pruned.mismatches,
+    }
+    write_metrics(preset.name, figures)
+    return figures
+
+
+def measure(
+    checkpoint: Checkpoint, images: np.ndarray, progress: Callable[[str], None]
+) -> Measured:
+    """Run images on the accelerator of a checkpoint's preset."""
+    preset = checkpoint.preset
     widths = built_widths(preset, checkpoint)
     made = generate(make_accelerator(preset, widths), "accelerator")
     design = accelerator_design(made.text, QUICK)
-    name = f"{preset.name}-{preset.engine.tiles}x{preset.engine.lanes}"
+    engine = preset.engine
+    name = f"{preset.name}-{engine.tiles}x{engine.lanes}-{preset.kept_heads}"
     folder = build_dir(preset.name) / "sim"
     folder.mkdir(parents=True, exist_ok=True)
     job = make_job(checkpoint, widths, images, result=folder / f"{name}.jsonl")
     lines = play(design, job, f"accelerator-{name}", progress=progress)
     if found := difference(design, job, lines, f"accelerator-{name}"):
         progress(found)
-    kinds: dict[str, float] = {}
-    for layer in network_layers(preset):
-        cycles = np.mean([line["layers"][layer.name][0] for line in lines])
-        kinds[layer.kind] = kinds.get(layer.kind, 0.0) + float(cycles)
+    layers = {
+        layer.name: float(np.mean([line["layers"][layer.name][0] for line in lines]))
+        for layer in network_layers(preset)
+    }
     return Measured(
         image=float(np.mean([line["cycles"] for line in lines])),
-        kinds=kinds,
+        layers=layers,
         bound=mean_bound(IntegerModel(checkpoint), images),
         mismatches=sum(not line["equal"] for line in lines),
         multipliers=made.multipliers,

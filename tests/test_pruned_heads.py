@@ -1,0 +1,211 @@
+"""Pruning of heads in hardware: ranking, addresses, and whole networks."""
+
+import random
+
+import pytest
+import torch
+from amaranth.sim import Simulator
+
+from golden.counts import count_layers
+from golden.experts import kept_heads
+from golden.integer import IntegerModel
+from hw.head_map import HeadMap, Heads
+from hw.head_rank import HeadRank
+from sim.streams import REGIMES
+from tests.small_networks import random_checkpoint, random_images, small_preset
+from tests.whole_networks import check_network
+
+
+def simulate(dut, bench) -> None:
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+
+
+@pytest.mark.parametrize(("heads", "count", "lanes"), [(4, 1, 2), (4, 3, 4), (3, 2, 1), (8, 2, 4)])
+def test_ranking(heads, count, lanes):
+    """Two images, the first broken off, with slices at random; ``kept`` 5 cycles after the last."""
+    tokens, width, steps = 3, 4, 2
+    dut = HeadRank(
+        heads=heads,
+        count=count,
+        tokens=tokens,
+        head_channels=width,
+        time_steps=steps,
+        lanes=lanes,
+    )
+    rng = random.Random(heads)
+    shape = (steps, 1, heads, tokens, width)
+    query = torch.tensor([rng.random() < 0.5 for _ in range(heads * 24)]).view(shape).int()
+    kept = kept_heads(query, count)[0].nonzero().flatten().tolist()
+    slices = [
+        [
+            sum(int(query[t, 0, head, token, first + lane]) << t for t in range(steps))
+            for lane in range(lanes)
+        ]
+        for token in range(tokens)
+        for head in range(heads)
+        for first in range(0, width, lanes)
+    ]
+
+    async def image(ctx, parts):
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        for part in parts:
+            while rng.random() < 0.3:
+                await ctx.tick()
+            ctx.set(dut.i.payload, {"bundles": part})
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+
+    async def bench(ctx):
+        await image(ctx, slices[: len(slices) // 2])
+        await image(ctx, slices)
+        for _ in range(3):
+            await ctx.tick()
+        assert [k for k in range(heads) if ctx.get(dut.mask) >> k & 1] == kept
+        await ctx.tick()
+        assert [ctx.get(dut.kept[k]) for k in range(count)] == kept
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("units", [1, 2])
+@pytest.mark.parametrize("kept", [[0], [3], [1, 2], [0, 1, 3]])
+def test_addresses_of_heads(kept, units):
+    """Heads of 3 parts of some rows from row 5 on; two tokens; steps in every cycle or not."""
+    rows, heads, base = 4 * units, 4, 5
+    dut = HeadMap(
+        address_bits=8,
+        heads=heads,
+        count=len(kept),
+        part_rows=rows,
+        part_units=units,
+        ahead=False,
+    )
+    rng = random.Random(units)
+    queries = [[base + (3 * h + 2) * rows + r for r in range(rows)] for h in range(heads)]
+    whole = [[base + 3 * h * rows + r for r in range(3 * rows)] for h in kept]
+    plain = [[base + r for r in range(3 * rows)]]
+
+    async def layer(ctx, mode, found):
+        ctx.set(dut.mode, mode)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        for _ in range(2):
+            for count, wanted in enumerate(row for head in found for row in head):
+                ctx.set(dut.addr, base + count)
+                ends = count % 4 == 3
+                ctx.set(dut.step, ends)
+                assert ctx.get(dut.mapped) == wanted, f"{mode}, count {count}"
+                await ctx.tick()
+                ctx.set(dut.step, 0)
+                while rng.random() < 0.3:
+                    await ctx.tick()
+
+    async def bench(ctx):
+        for number, head in enumerate(kept):
+            ctx.set(dut.kept[number], head)
+        for _ in range(2):
+            await layer(ctx, Heads.QUERIES, queries)
+            await layer(ctx, Heads.KEPT, whole)
+            await layer(ctx, Heads.ALL, plain)
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("kept", [[0], [3], [1, 2], [0, 1, 3]])
+def test_addresses_ahead(kept):
+    """A row a unit; the address is the one after a step of the same cycle, as of the drain."""
+    rows, heads, base = 2, 4, 5
+    dut = HeadMap(
+        address_bits=8,
+        heads=heads,
+        count=len(kept),
+        part_rows=rows,
+        part_units=rows,
+        ahead=True,
+    )
+    rng = random.Random(len(kept))
+    queries = [base + (3 * h + 2) * rows + r for h in range(heads) for r in range(rows)]
+    whole = [base + 3 * h * rows + r for h in kept for r in range(3 * rows)]
+
+    async def layer(ctx, mode, wanted):
+        ctx.set(dut.mode, mode)
+        ctx.set(dut.start, 1)
+        ctx.set(dut.addr, base)
+        assert ctx.get(dut.mapped) == wanted[0], f"{mode}, start"
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        place = 0
+        # Broken off in a head; the next layer starts anew.
+        for cycle in range(5 * len(wanted) + 1):
+            steps = rng.random() < 0.6
+            place += steps
+            ctx.set(dut.step, steps)
+            ctx.set(dut.addr, base + place % len(wanted))
+            found = ctx.get(dut.mapped)
+            assert found == wanted[place % len(wanted)], f"{mode}, cycle {cycle}, place {place}"
+            await ctx.tick()
+        ctx.set(dut.step, 0)
+
+    async def bench(ctx):
+        for number, head in enumerate(kept):
+            ctx.set(dut.kept[number], head)
+        for _ in range(2):
+            await layer(ctx, Heads.QUERIES, queries)
+            await layer(ctx, Heads.KEPT, whole)
+
+    simulate(dut, bench)
+
+
+PRUNED = {
+    "network__stages": [{"channels": 8, "pool": True}, {"channels": 16}],
+    "network__heads": 4,
+    "engine__lanes": 4,
+    "engine__neuron_lanes": 2,
+    "network__blocks": 2,
+}
+CASES = {
+    "kv, half": {"network__head_keep": 0.5, "engine__attention_order": "kv"},
+    "qk, a quarter, projection": {
+        "network__head_keep": 0.25,
+        "network__projection": True,
+        "engine__attention_order": "qk",
+        "engine__counters": False,
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("case", CASES)
+def test_networks_with_pruned_heads(case, regime, tmp_path):
+    preset = small_preset(**PRUNED, **CASES[case])
+    images = random_images(preset, 4)
+    checkpoint = random_checkpoint(preset, seed=3)
+    trace = IntegerModel(checkpoint).run(images).layers
+    kept = {
+        tuple(kept_heads(trace[f"block{block}.rank"].query, preset.kept_heads)[image].tolist())
+        for block in range(2)
+        for image in range(4)
+    }
+    assert len(kept) > 1, "no test: every image keeps the same heads"
+    name = f"pruned-{list(CASES).index(case)}"
+    check_network(preset, checkpoint, images, name, tmp_path, regime=regime)
+
+
+def test_work_of_pruned_heads():
+    """Q of all heads, K and V of those kept; attention of those kept."""
+    whole = small_preset(**PRUNED)
+    preset = whole.replace(network__head_keep=0.5)
+    images = random_images(preset, 3)
+    counts = count_layers(IntegerModel(random_checkpoint(preset, seed=3)).run(images), preset)
+    qkv, rank = counts["block0.qkv"], counts["block0.rank"]
+    assert qkv.visits == rank.visits
+    assert rank.bound_cycles == rank.visits * 16 / 4 / 3
+    assert qkv.bound_cycles == qkv.visits * 2 * 8 / 4 / 3
