@@ -101,6 +101,8 @@ class Top(wiring.Component):
                 begun = Signal()
                 m.d.sync += begun.eq(1)
                 m.d.comb += block.start.eq(self.start | ~begun)
+            elif member.flow is Out:
+                m.d.comb += getattr(self, name).eq(getattr(block, name))
             else:
                 m.d.comb += getattr(block, name).eq(getattr(self, name))
         return m

@@ -26,7 +26,7 @@ SHAPES = {
     "base": ((7, 7), 12, 0.1145, None),
     "base-lrf": ((7, 7), 12, 0.1145, None),
     "base-dyn": ((7, 7), 12, 0.1145, None),
-    "base-d3": ((7, 7), 12, 0.1145, None),
+    "base-d3": ((7, 7), 14, 0.1145, None),
     "base-moe": ((7, 7), 16, 0.2145, None),
     "tiny-moe": ((4, 4), 10, 0.0261, None),
     "tiny-semm": ((4, 4), 10, 0.0261, None),
