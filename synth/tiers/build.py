@@ -142,6 +142,7 @@ def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Pla
     placed = place(design, tiers, outline, progress=True)
     with whole_directory(folder) as made:
         (made / "flat.def").write_text(deffile.flat_def(placed, placed=True))
+        write_verilog(placed, made / "verilog")
         pictures.draw(placed, made, "2D")
         pictures.write_gds(placed, made / "flat.gds")
         np.savez(made / "placement.npz", key=key, x=placed.x, y=placed.y)
@@ -186,16 +187,12 @@ def write_all(
         If a check of the written files fails.
     """
     design, sizes = placed.design, preset.asic
-    folders = {
-        name: made / name
-        for name in ("verilog", "hypergraph", "3dblox", "hotspot", "def", "pictures")
-    }
+    folders = {name: made / name for name in ("hypergraph", "3dblox", "hotspot", "def", "pictures")}
     if placed.count == 2:
         folders |= {name: made / name for name in ("pin3d", "iccad2022", "open3dflow")}
     for folder in folders.values():
         folder.mkdir()
-    for name, text in tier_verilog(design, placed.tiers).items():
-        (folders["verilog"] / name).write_text(text)
+    write_verilog(placed, made / "verilog")
     fixed = stacking.style == "memory-on-logic" or stacking.cut.fix_memories
     hypergraphs.write(design, placed.tiers, folders["hypergraph"], fix_memories=fixed)
     counted = hypergraphs.recount(folders["hypergraph"])
@@ -222,6 +219,13 @@ def write_all(
             pitch=sizes.pitch_um,
         )
         open3dflow.write(placed, folders["open3dflow"])
+
+
+def write_verilog(placed: Placement, folder: Path) -> None:
+    """Write a module for each tier and the top that joins them."""
+    folder.mkdir()
+    for name, text in tier_verilog(placed.design, placed.tiers).items():
+        (folder / name).write_text(text)
 
 
 def counts(placed: Placement) -> dict[str, float]:
