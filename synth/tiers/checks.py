@@ -58,7 +58,8 @@ def read_layouts(lefs: list[Path], defs: list[Path]) -> list[str]:
     complaints = []
     for reader, script, paths in jobs:
         # A process of its own: Si2's parser ends it at a syntax error, KLayout prints its warnings.
-        command = [sys.executable, "-c", script, *map(str, paths)]
+        # KLayout looks for relative names beside the DEF.
+        command = [sys.executable, "-c", script, *(str(path.resolve()) for path in paths)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         said = (done.stdout + done.stderr).strip()
         if done.returncode or re.search(r"warning|error", said, re.IGNORECASE):
