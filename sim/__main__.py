@@ -105,6 +105,25 @@ def compare_tiles(
         raise _stop(f"{figures['tiles.mismatches']} images differ from the integer model")
 
 
+@app.command("heads")
+@friendly_errors
+def compare_heads(
+    preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base-d3",
+    images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 20,
+) -> None:
+    """Measure a network with pruned heads against all heads, on the same images."""
+    from .cycles import prune
+
+    try:
+        figures = prune(load_preset(preset), count=images, progress=typer.echo)
+    except verilator.SimulationError as error:
+        raise _stop(str(error)) from None
+    for name, value in figures.items():
+        typer.echo(f"{name:40}{value:8.3f}")
+    if figures["d3.mismatches"]:
+        raise _stop(f"{figures['d3.mismatches']} images differ from the integer model")
+
+
 @app.command("gates")
 @friendly_errors
 def run_gates(

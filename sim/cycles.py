@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from golden.checkpoint import Checkpoint, checkpoint_path
+from golden.checkpoint import CHECKPOINT_DIR, Checkpoint, checkpoint_path
 from golden.data import load_test_images
 from golden.integer import IntegerModel
 from golden.metrics import build_dir, write_metrics
 from golden.ranges import built_widths
 from golden.schedule import network_layers
-from golden.spec import Preset
+from golden.spec import Preset, SpecError
 from hw.build import make_accelerator
 from hw.verilog import generate
 
@@ -91,37 +91,47 @@ def compare(
 
 
 def prune(
-    preset: Preset,
-    *,
-    keep: float,
-    lanes: int,
-    count: int,
-    progress: Callable[[str], None] = lambda text: None,
+    preset: Preset, *, count: int, progress: Callable[[str], None] = lambda text: None
 ) -> dict[str, float]:
-    """Measure the preset with a share of its heads against all of them, and write ``d3.*`` figures.
+    """Measure a network with pruned heads, and write ``d3.*`` figures.
+
+    It is compared with the network that its training started from, on an engine of the same size,
+    and with its own weights where all heads attend (``same_weights``). Cycles of attention are
+    those of its layers, which read; charging hides behind Q, K and V. Those of a block are all but
+    those of patch splitting, position and head.
 
     Raises
     ------
     SpecError
-        If heads cannot be left out of the network.
+        If the preset prunes no heads, or was not trained from another's checkpoint.
     """
-    engine = {"engine__lanes": lanes, "engine__counters": True}
-    images, _ = load_test_images(preset, count)
-    checkpoint = Checkpoint.load(checkpoint_path(preset), preset)
-    whole, pruned = (
-        measure(
-            replace(checkpoint, preset=preset.replace(network__head_keep=share, **engine)),
-            images,
-            progress,
+    if not preset.prunes_heads:
+        keep = preset.network.head_keep
+        raise SpecError(
+            f"network.head_keep is {keep:g}: preset {preset.name} must leave heads out, to compare"
         )
-        for share in (1.0, keep)
+    if preset.train is None or preset.train.start is None:
+        raise SpecError(f"preset {preset.name} has no train.start: the network to compare it with")
+    images, _ = load_test_images(preset, count)
+    own = Checkpoint.load(checkpoint_path(preset), preset)
+    before = Checkpoint.load(CHECKPOINT_DIR / f"{preset.train.start}.safetensors")
+    all_heads = preset.replace(network__head_keep=1.0)
+    pruned, same, whole = (
+        measure(checkpoint, images, progress)
+        for checkpoint in (
+            own,
+            replace(own, preset=all_heads.replace(name=f"{preset.name}-all")),
+            replace(before, preset=before.preset.replace(engine=preset.engine.model_dump())),
+        )
     )
     block = ("rank", "qkv", "attention", "projection", "fc1", "fc2")
-    figures = {
-        "d3.attention_cycles_ratio": pruned.of("attention") / whole.of("attention"),
-        "d3.block_cycles_ratio": pruned.of(*block) / whole.of(*block),
-        "d3.mismatches": whole.mismatches + pruned.mismatches,
-    }
+    figures = {}
+    for name, other in (("", whole), ("_same_weights", same)):
+        figures |= {
+            f"d3.attention_cycles_ratio{name}": pruned.of("attention") / other.of("attention"),
+            f"d3.block_cycles_ratio{name}": pruned.of(*block) / other.of(*block),
+        }
+    figures["d3.mismatches"] = sum(found.mismatches for found in (pruned, same, whole))
     write_metrics(preset.name, figures)
     return figures
 

@@ -1,6 +1,7 @@
 """Pruning of heads in hardware: ranking, addresses, and whole networks."""
 
 import random
+import re
 
 import pytest
 import torch
@@ -9,8 +10,12 @@ from amaranth.sim import Simulator
 from golden.counts import count_layers
 from golden.experts import kept_heads
 from golden.integer import IntegerModel
+from golden.ranges import format_widths
+from golden.spec import SpecError
+from hw.build import make_accelerator
 from hw.head_map import HeadMap, Heads
 from hw.head_rank import HeadRank
+from sim.cycles import prune
 from sim.streams import REGIMES
 from tests.small_networks import random_checkpoint, random_images, small_preset
 from tests.whole_networks import check_network
@@ -170,6 +175,8 @@ PRUNED = {
     "engine__neuron_lanes": 2,
     "network__blocks": 2,
 }
+# Cycles after which a run is broken off, by regime.
+RESETS = (0, 500, 1200, 2500)
 CASES = {
     "kv, half": {"network__head_keep": 0.5, "engine__attention_order": "kv"},
     "qk, a quarter, projection": {
@@ -182,9 +189,11 @@ CASES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize(
+    ("regime", "reset_after"), zip(REGIMES, (0, 3000, 6000, 9000), strict=True)
+)
 @pytest.mark.parametrize("case", CASES)
-def test_networks_with_pruned_heads(case, regime, tmp_path):
+def test_networks_with_pruned_heads(case, regime, reset_after, tmp_path):
     preset = small_preset(**PRUNED, **CASES[case])
     images = random_images(preset, 4)
     checkpoint = random_checkpoint(preset, seed=3)
@@ -196,7 +205,8 @@ def test_networks_with_pruned_heads(case, regime, tmp_path):
     }
     assert len(kept) > 1, "no test: every image keeps the same heads"
     name = f"pruned-{list(CASES).index(case)}"
-    check_network(preset, checkpoint, images, name, tmp_path, regime=regime)
+    how = {"regime": regime, "reset_after": reset_after}
+    check_network(preset, checkpoint, images, name, tmp_path, **how)
 
 
 def test_work_of_pruned_heads():
@@ -209,3 +219,29 @@ def test_work_of_pruned_heads():
     assert qkv.visits == rank.visits
     assert rank.bound_cycles == rank.visits * 16 / 4 / 3
     assert qkv.bound_cycles == qkv.visits * 2 * 8 / 4 / 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "network.head_keep is 1: preset small must leave heads out, to compare"),
+        (
+            {**PRUNED, "network__head_keep": 0.5},
+            "preset small has no train.start: the network to compare it with",
+        ),
+    ],
+)
+def test_nothing_to_compare(changes, text):
+    with pytest.raises(SpecError, match=f"^{re.escape(text)}$"):
+        prune(small_preset(**changes), count=1)
+
+
+@pytest.mark.parametrize("kind", ["lrf-ssa", "lrf-dyn", "causal"])
+def test_kinds_without_pruning(kind):
+    preset = small_preset(**PRUNED, network__head_keep=0.5, network__attention=kind)
+    text = (
+        f"preset small: no hardware for network.head_keep below 1 with network.attention {kind},"
+        " only the integer model"
+    )
+    with pytest.raises(SpecError, match=f"^{re.escape(text)}$"):
+        make_accelerator(preset, format_widths(preset))
