@@ -49,11 +49,11 @@ VARIANTS = {
     # For each token one expert, or two of half its size, do the work of the other networks' MLP.
     "moe-1": Variant(
         "A2OS2A, best of 4 experts",
-        {"network__moe": {"experts": 4, "hidden": 64}, "train__balance_penalty": 0.1},
+        {"network__moe": {"experts": 4, "hidden": 64}, "train__balance_penalty": 0.3},
     ),
     "moe-2": Variant(
         "A2OS2A, best 2 of 4 experts",
-        {"network__moe": {"experts": 4, "hidden": 32, "top_k": 2}, "train__balance_penalty": 0.1},
+        {"network__moe": {"experts": 4, "hidden": 32, "top_k": 2}, "train__balance_penalty": 0.3},
     ),
 }
 # Each other variant is compared with these.

@@ -28,7 +28,7 @@ class SpikingTransformer(nn.Module):
     Members
     -------
     activity : after a forward pass, share of non-zero bundles of each spiking tensor that feeds a
-        synaptic layer, as differentiable scalars
+        synaptic layer or chooses experts, as differentiable scalars
     balance : likewise the load-balancing loss of each block with experts
     """
 
@@ -59,7 +59,7 @@ class SpikingTransformer(nn.Module):
                 block["fc2"] = Synapse(hidden, dim, **formats)
             else:
                 count, own = net.moe.experts, net.moe.hidden
-                block["router"] = Synapse(dim, count, norm=False, **formats)
+                block["router"] = Synapse(dim, count, **formats)
                 block["fc1"] = Synapse(dim, count * own, **formats)
                 block["fc2"] = Synapse(own, count * dim, experts=count, **formats)
             self.blocks.append(block)
@@ -136,7 +136,10 @@ class SpikingTransformer(nn.Module):
         """Number of spikes that the experts of a token add, shape (T, B, N, D)."""
         moe = self.preset.network.moe
         scores = self._rows(block["router"], spikes)
-        routed = route(moe, scores, self._fire(scores))
+        fires = self._fire(scores)
+        if moe.mode == "semm":
+            self._watch(fires)
+        routed = route(moe, scores, fires)
         self.balance.append(imbalance(scores, routed))
         works = routed.detach().amax(0).repeat_interleave(moe.hidden, dim=-1)
         hidden = self._watch(self._fire(self._rows(block["fc1"], spikes)), works)
