@@ -176,7 +176,7 @@ PRUNED = {
     "network__blocks": 2,
 }
 # Cycles after which a run is broken off, by regime.
-RESETS = (0, 500, 1200, 2500)
+RESETS = (0, 3000, 6000, 9000)
 CASES = {
     "kv, half": {"network__head_keep": 0.5, "engine__attention_order": "kv"},
     "qk, a quarter, projection": {
@@ -189,9 +189,7 @@ CASES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("regime", "reset_after"), zip(REGIMES, (0, 3000, 6000, 9000), strict=True)
-)
+@pytest.mark.parametrize(("regime", "reset_after"), [*zip(REGIMES, RESETS, strict=True)])
 @pytest.mark.parametrize("case", CASES)
 def test_networks_with_pruned_heads(case, regime, reset_after, tmp_path):
     preset = small_preset(**PRUNED, **CASES[case])
