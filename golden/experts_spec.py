@@ -40,3 +40,8 @@ def check_experts(net: Network, engine: Engine) -> None:
             f"network.moe.experts is {moe.experts}: must be a multiple of engine.tiles,"
             f" {engine.tiles}"
         )
+    if moe.hidden % engine.lanes:
+        raise ValueError(
+            f"network.moe.hidden is {moe.hidden}: must be a multiple of engine.lanes,"
+            f" {engine.lanes}"
+        )

@@ -29,6 +29,7 @@ class Layer:
     pool : OR of 2x2 outputs
     neuron : ``binary``, ``qkv`` (K, V and Q in turn for each head), ``query``, or ``none``
     experts : of ``expert``, by which ``outputs`` divide; 1 elsewhere
+    own : of ``expert``, each reads what the same expert made in the layer before
     residual : ``set`` starts the residual stream, ``add`` adds to it, ``none`` leaves it alone
     """
 
@@ -44,11 +45,19 @@ class Layer:
     neuron: Literal["binary", "qkv", "query", "none"] = "binary"
     residual: Literal["none", "set", "add"] = "none"
     experts: int = 1
+    own: bool = False
 
     @property
     def by_head(self) -> bool:
-        """Whether each tile has adjacent output channels, those of its heads."""
-        return self.residual != "none" or self.neuron == "qkv" or self.kind == "attention"
+        """Whether each tile has adjacent output channels, those of its heads or its experts."""
+        return (
+            self.residual != "none" or self.neuron == "qkv" or self.kind in ("attention", "expert")
+        )
+
+    @property
+    def writes_spikes(self) -> bool:
+        """Whether the layer leaves spikes in the spike memory."""
+        return self.neuron == "binary" and self.kind != "router" and not self.own
 
     @property
     def expert_outputs(self) -> int:
@@ -171,7 +180,7 @@ def _expert_layers(net: Network, prefix: str, grid: tuple[int, int]) -> list[Lay
     return [
         layer("router", "router", dim, moe.experts, neuron=fires),
         layer("fc1", "expert", dim, moe.experts * moe.hidden, experts=moe.experts),
-        layer("fc2", "expert", moe.hidden, moe.experts * dim, experts=moe.experts),
+        layer("fc2", "expert", moe.hidden, moe.experts * dim, experts=moe.experts, own=True),
         layer("merge", "merge", moe.experts * dim, dim, residual="add"),
     ]
 
@@ -204,7 +213,8 @@ class MemoryMap:
     ``a``, ``gamma`` and ``c`` of one dendrite for ``neuron_lanes`` channels, ordered by layer,
     slice and dendrite. A spike row holds ``lanes`` bundles of one position; layers read one end of
     the spike memory and write the other. Every tile has each of these memories: depths are those of
-    one tile, and all tiles keep a layer in the same rows.
+    one tile, and all tiles keep a layer in the same rows. Hidden spikes of a tile's experts lie in
+    its own rows, expert after expert of token after token; there is room for as many as can serve.
 
     Parameters
     ----------
@@ -265,8 +275,13 @@ class MemoryMap:
         lanes = self.preset.engine.all_lanes
         sizes = []  # rows that each layer hands to the next reader of the spike memory
         for layer in self.layers:
-            writes = layer.neuron == "binary"
-            sizes.append(layer.pooled_positions * layer.groups(lanes) if writes else 0)
+            rows = layer.pooled_positions * layer.groups(lanes)
+            if layer.kind == "expert":
+                # A token is served by so many of a tile's experts at most.
+                tile_experts = layer.experts // self.preset.engine.tiles
+                most = min(self.preset.network.moe.most, tile_experts)
+                rows = rows // tile_experts * most
+            sizes.append(rows if layer.writes_spikes else 0)
         live, pairs = 0, []
         for size in sizes:
             pairs.append((live, size))
@@ -290,6 +305,7 @@ class MemoryMap:
         for layer in self.layers:
             size = layer.groups(engine.all_lanes) * engine.all_lanes
             made = channel_order(size, engine) if layer.by_head else list(range(size))
-            self.input_order[layer.name], self.output_order[layer.name] = order, made
-            if layer.neuron == "binary":
+            read = list(range(layer.inputs)) if layer.own else order
+            self.input_order[layer.name], self.output_order[layer.name] = read, made
+            if layer.writes_spikes and not layer.experts > 1:
                 order = made

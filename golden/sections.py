@@ -182,7 +182,8 @@ class Engine(Section):
     neuron_lanes : neurons a tile evaluates a cycle, each over all T steps; divides ``lanes``
     attention_order : ``"kv"`` is Q (K^T V), ``"qk"`` is (Q K^T) V, ``"auto"`` the cheaper
     widths : accumulators for the weights of a ``"checkpoint"``, or for any of the ``"format"``
-    counters : cycle and stall counters per layer
+    counters : cycle and stall counters per layer, and of experts and tiles where there are experts
+    queue_tokens : tokens that may wait for the experts of a tile
     """
 
     tiles: Literal[1, 2, 4, 8] = 1
@@ -191,6 +192,7 @@ class Engine(Section):
     attention_order: Literal["auto", "kv", "qk"] = "auto"
     widths: Literal["checkpoint", "format"] = "checkpoint"
     counters: bool = True
+    queue_tokens: Annotated[int, Field(ge=2, le=1024)] = 16
 
     @property
     def all_lanes(self) -> int:

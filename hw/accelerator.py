@@ -10,6 +10,7 @@ from golden.spec import Preset
 
 from . import spaces
 from .attention_kinds import make_head_map
+from .experts import Experts
 from .fetcher import Fetcher
 from .fork import Fork
 from .frames import Space
@@ -23,6 +24,7 @@ from .storage import Storage, connect_write
 from .tap_walk import TapWalk
 from .tile import BLOCKS as TILE_BLOCKS
 from .tile import Tile
+from .work_counters import WorkCounters
 
 # Blocks that make sense alone, by the names of their modules from the accelerator down.
 BLOCKS = {
@@ -83,6 +85,8 @@ class Accelerator(wiring.Component):
         m = Module()
         self._datapath(m)
         self._control(m)
+        if self.sizes.experts:
+            Experts(m, self, self._tiles(m))
         self._load(m)
         self._read_back(m)
         if self.preset.prunes_heads:
@@ -113,7 +117,7 @@ class Accelerator(wiring.Component):
             words=spaces.logit_words(self.preset),
         )
         for before, after in ((fetcher, fork), (merge, logits)):
-            wiring.connect(m, before.o, after.i)
+            _join(m, before.o, after.i)
         m.d.comb += [
             fetcher.i.valid.eq(walk.o.valid),
             walk.o.ready.eq(fetcher.i.ready),
@@ -233,7 +237,11 @@ class Accelerator(wiring.Component):
         with m.If(host.read_en):
             m.d.sync += chosen.eq(host.read_space)
         for index, space in enumerate(readable):
-            m.submodules[space.name] = memory = Storage(*_shape(space), exclusive=True)
+            if index == spaces.WORK:
+                memory = self._count_work(m)
+            else:
+                memory = Storage(*_shape(space), exclusive=True)
+            m.submodules[space.name] = memory
             m.d.comb += [
                 memory.read_addr.eq(host.read_addr),
                 memory.read_en.eq(host.read_en & (host.read_space == index)),
@@ -249,11 +257,41 @@ class Accelerator(wiring.Component):
                 memory.write_data.eq(sequencer.counter_data),
             ]
 
+    def _count_work(self, m: Module) -> WorkCounters:
+        """Counters of tiles and experts; they are a space of their own."""
+        sequencer, tiles = m.submodules.sequencer, self._tiles(m)
+        routers = sum(layer.kind == "router" for layer in self.map.layers)
+        work = WorkCounters(
+            tiles=len(tiles),
+            experts=self.preset.network.moe.experts if routers else 0,
+            routers=routers,
+            tokens=self.preset.tokens,
+        )
+        m.d.comb += [
+            work.start.eq(sequencer.start),
+            work.done.eq(sequencer.done),
+            work.busy.eq(Cat(tile.event for tile in tiles)),
+            work.stalled.eq(Cat(tile.stalled for tile in tiles)),
+        ]
+        if routers:
+            router = m.submodules.router
+            m.d.comb += [work.route.eq(router.start), work.served.eq(router.served)]
+        return work
+
     def _tiles(self, m: Module) -> list[Tile]:
         return [m.submodules[f"tile{number}"] for number in range(self.preset.engine.tiles)]
 
     def _space(self, index: int) -> Space:
         return spaces.write_spaces(self.preset, self.widths)[index]
+
+
+def _join(m: Module, before, after) -> None:
+    """Join streams, where further statements may send some payloads elsewhere."""
+    m.d.comb += [
+        after.payload.eq(before.payload),
+        after.valid.eq(before.valid),
+        before.ready.eq(after.ready),
+    ]
 
 
 def _shape(space: Space) -> tuple[int, int]:

@@ -39,16 +39,14 @@ def make_accelerator(preset: Preset, widths: Widths) -> Accelerator:
     Raises
     ------
     SpecError
-        If the network has experts, or prunes heads of an attention with coefficients or state of
-        its own, which only the integer model does.
+        If the network prunes heads of an attention with coefficients or state of its own, which
+        only the integer model does.
     """
-    what = None
-    if preset.network.moe is not None:
-        what = "network.moe"
-    elif preset.prunes_heads and preset.network.attention not in PRUNABLE:
-        what = f"network.head_keep below 1 with network.attention {preset.network.attention}"
-    if what is not None:
-        raise SpecError(f"preset {preset.name}: no hardware for {what}, only the integer model")
+    if preset.prunes_heads and preset.network.attention not in PRUNABLE:
+        raise SpecError(
+            f"preset {preset.name}: no hardware for network.head_keep below 1 with"
+            f" network.attention {preset.network.attention}, only the integer model"
+        )
     return Accelerator(
         preset, widths, fingerprint=fingerprint(preset, widths), timeout=TIMEOUT_CYCLES
     )

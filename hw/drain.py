@@ -25,8 +25,9 @@ class Drain(wiring.Component):
                    bias_addr ... bias_data ---> [bias]
 
     Bias rows follow the slices of a position; where a pool makes four positions of one, the rows of
-    a group repeat four times before the next group's. A row is read when the one before it is
-    taken, and registered with its slice: a block RAM's output is late in the cycle. Two
+    a group repeat four times before the next group's. Experts have biases of their own, so each
+    pass over the groups begins at the base that is known by then. A row is read when the one before
+    it is taken, and registered with its slice: a block RAM's output is late in the cycle. Two
     gates lie between ``o.ready`` and ``i.ready``, which many flip-flops wait for.
 
     Latency and resources
@@ -49,7 +50,9 @@ class Drain(wiring.Component):
     i : In, stream of :func:`hw.layouts.sums_layout` with ``lanes`` channels
     o : Out, stream of :func:`hw.layouts.sums_layout` with ``neuron_lanes`` channels
     start : In, a layer begins: start from ``bias_base``; before its first group
-    bias_base : In, first bias row of the layer
+    bias_base : In, first bias row of the next pass over the groups
+    bias_known : In, it is valid; constant 1 but for experts
+    bias_taken : Out, it is used
     last_group : In, output groups of the layer, less 1
     pool : In, each group comes four times
     bias_addr, bias_en, bias_data : to the read port of the bias storage
@@ -84,6 +87,8 @@ class Drain(wiring.Component):
                 "o": Out(stream.Signature(sums_layout(neuron_lanes, time_steps, biased_width))),
                 "start": In(1),
                 "bias_base": In(range(bias_rows)),
+                "bias_known": In(1, init=1),
+                "bias_taken": Out(1),
                 "last_group": In(range(max_groups)),
                 "pool": In(1),
                 "bias_addr": Out(range(bias_rows)),
@@ -103,18 +108,22 @@ class Drain(wiring.Component):
         bias = Signal(self.neuron_lanes * self.bias_bits)
         group_index = Signal(range(self.max_groups))
 
+        # A pass is over, or a layer begins; the next base has not come.
+        wants, waits = Signal(), Signal()
         picked_valid, pick, room = Signal(), self.picks, Signal()
         picked = Signal(sums_layout(self.neuron_lanes, self.time_steps, self.width))
         last_slice = Signal(init=slices == 1)
         m.d.comb += [
             room.eq(~picked_valid | self.o.ready),
-            pick.eq(draining & room),
-            self.i.ready.eq(~draining | (last_slice & room)),
+            pick.eq(draining & room & ~waits),
+            self.i.ready.eq(~draining | (last_slice & room & ~waits)),
             next_row.eq(row),
             self.bias_addr.eq(next_row),
             self.bias_en.eq(1),
             self.o.valid.eq(picked_valid),
+            self.bias_taken.eq(wants & self.bias_known),
         ]
+        m.d.sync += waits.eq(wants & ~self.bias_known)
         m.d.sync += row.eq(next_row)
         with m.If(self.i.ready):
             m.d.sync += draining.eq(self.i.valid)
@@ -132,13 +141,17 @@ class Drain(wiring.Component):
                 with m.If(self.pool & (window != 3)):
                     m.d.comb += next_row.eq(group_row)
                 with m.Elif(group_index == self.last_group):
-                    m.d.comb += next_row.eq(self.bias_base)
-                    m.d.sync += [group_index.eq(0), group_row.eq(self.bias_base)]
+                    m.d.comb += wants.eq(1)
+                    m.d.sync += group_index.eq(0)
                 with m.Else():
                     m.d.sync += [group_index.eq(group_index + 1), group_row.eq(row + 1)]
         with m.If(self.start):
+            m.d.sync += [group_index.eq(0), window.eq(0)]
+        with m.If(self.start | waits):
+            m.d.comb += wants.eq(1)
+        with m.If(self.bias_taken):
             m.d.comb += next_row.eq(self.bias_base)
-            m.d.sync += [group_row.eq(self.bias_base), group_index.eq(0), window.eq(0)]
+            m.d.sync += group_row.eq(self.bias_base)
 
         parts = [
             group.sums.as_value().word_select(k, self.neuron_lanes * self.time_steps * self.width)

@@ -15,7 +15,8 @@ class Fork(wiring.Component):
 
     Design
     ------
-    A sink that has taken the payload at hand is not offered it again while others still wait::
+    A sink that has taken the payload at hand is not offered it again while others still wait; one
+    outside the mask is not offered it at all::
 
         i --+--> o[0]
             +--> o[1]     sent: which sinks have this payload
@@ -34,6 +35,7 @@ class Fork(wiring.Component):
     -------
     i : In, stream of ``shape``
     o : Out, list of streams of ``shape``
+    mask : In, sinks that get the payload at hand; with ``i.payload``
 
     Raises
     ------
@@ -46,18 +48,22 @@ class Fork(wiring.Component):
             raise ValueError(f"sinks is {sinks}: must be at least 1")
         self.shape, self.sinks = shape, sinks
         super().__init__(
-            {"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)).array(sinks)}
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)).array(sinks),
+                "mask": In(sinks, init=(1 << sinks) - 1),
+            }
         )
 
     def elaborate(self, platform) -> Module:
         """Build the notes of who has the payload."""
         m = Module()
         sent, takes = Signal(self.sinks), Cat(sink.ready for sink in self.o)
-        m.d.comb += self.i.ready.eq((sent | takes).all())
+        m.d.comb += self.i.ready.eq((sent | takes | ~self.mask).all())
         for index, sink in enumerate(self.o):
             m.d.comb += [
                 sink.payload.eq(self.i.payload),
-                sink.valid.eq(self.i.valid & ~sent[index]),
+                sink.valid.eq(self.i.valid & ~sent[index] & self.mask[index]),
             ]
         if self.sinks > 1:
             with m.If(self.i.valid):

@@ -12,13 +12,18 @@ from .head_map import Heads
 from .residual import ResidualMode
 
 
-class Sink(enum.Enum, shape=2):
-    """Where the slices of a layer go."""
+class Sink(enum.Enum, shape=3):
+    """Where the slices of a layer go: to the tile's spike memory or attention, or out of the tile.
+
+    Attention takes Q also to rank heads. Sums leave for the logits or the router, spikes for the
+    router or the counts of a merge.
+    """
 
     SPIKES = 0
     ATTENTION = 1
-    LOGITS = 2
+    SUMS_OUT = 2
     RANK = 3
+    SPIKES_OUT = 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class ConfigSizes:
     bias : rows of the bias memory
     spikes : rows of the spike memory
     slices : slices a tile makes of a layer
+    experts : whether there are experts
     """
 
     addr: int
@@ -47,12 +53,12 @@ class ConfigSizes:
     bias: int
     spikes: int
     slices: int
+    experts: bool
 
     @classmethod
     def of(cls, preset: Preset) -> "ConfigSizes":
         """Sizes for the preset."""
         where = MemoryMap(preset)
-        lanes = preset.engine.all_lanes
         layers = [layer for layer in where.layers if layer.synaptic]
         sides = [side for layer in layers for side in (*layer.in_grid, *layer.out_grid)]
         return cls(
@@ -60,11 +66,14 @@ class ConfigSizes:
             row=where.weight_rows.bit_length(),
             grid=max(sides).bit_length() + 2,
             taps=max(2, preset.tokens - 1).bit_length(),
-            chunks=max(chunks_per_position(layer, lanes) for layer in layers).bit_length(),
-            groups=max(layer.groups(lanes) for layer in layers).bit_length(),
+            chunks=max(chunk_count(layer, preset) for layer in layers).bit_length(),
+            groups=max(computed_groups(layer, preset) for layer in layers).bit_length(),
             bias=where.bias_rows.bit_length(),
             spikes=where.spike_rows.bit_length(),
-            slices=max(slice_count(layer, preset) for layer in where.layers).bit_length(),
+            slices=max(
+                max(slice_count(layer, preset), job_slices(layer, preset)) for layer in where.layers
+            ).bit_length(),
+            experts=preset.network.moe is not None,
         )
 
     def fetch_layout(self) -> data.StructLayout:
@@ -111,8 +120,9 @@ class ConfigSizes:
 
         ``attention`` takes slices from the attention core instead of the synaptic array; ``skip``
         writes them as they are, for a projection to read; ``slices`` is how many slices each tile
-        makes.
+        makes; 0 where that depends on the routes. ``experts`` is there if there are experts.
         """
+        experts = {"experts": self.experts_layout()} if self.experts else {}
         return data.StructLayout(
             {
                 "fetch": self.fetch_layout(),
@@ -124,6 +134,27 @@ class ConfigSizes:
                 "bias_base": self.bias,
                 "out_base": self.spikes,
                 "slices": self.slices,
+                **experts,
+            }
+        )
+
+    def experts_layout(self) -> data.StructLayout:
+        """What experts need to know of a layer.
+
+        ``route`` is set for a router, ``merge`` for a merge; ``dispatch`` sends tokens to experts,
+        and with ``own`` these read what they made in the layer before. ``expert_rows`` and
+        ``expert_biases`` are weight and bias rows of an expert in its tile, ``last_slice`` the
+        slices of an expert for a token, less 1.
+        """
+        return data.StructLayout(
+            {
+                "route": 1,
+                "merge": 1,
+                "dispatch": 1,
+                "own": 1,
+                "expert_rows": self.row,
+                "expert_biases": self.bias,
+                "last_slice": self.slices,
             }
         )
 
@@ -133,22 +164,46 @@ def heads_mode(config: data.View) -> Value:
     return Mux(config.sink == Sink.RANK, Heads.QUERIES, Mux(config.qkv, Heads.KEPT, Heads.ALL))
 
 
-def chunks_per_position(layer: Layer, lanes: int) -> int:
-    """Chunks that hold a position's input: one a pixel channel, or one for ``lanes`` channels."""
-    return layer.inputs if layer.kind == "pixels" else -(-layer.inputs // lanes)
+def chunk_lanes(layer: Layer, preset: Preset) -> int:
+    """Input channels of a chunk: of a row of all tiles, or of the tile whose experts made them."""
+    if layer.kind == "pixels":
+        return 1
+    return preset.engine.lanes if layer.own else preset.engine.all_lanes
+
+
+def chunk_count(layer: Layer, preset: Preset) -> int:
+    """Chunks that hold a position's input."""
+    return -(-layer.inputs // chunk_lanes(layer, preset))
+
+
+def job_slices(layer: Layer, preset: Preset) -> int:
+    """Slices that an expert makes of a layer for a token; 0 for other layers."""
+    if layer.kind != "expert":
+        return 0
+    return layer.expert_outputs // preset.engine.neuron_lanes
 
 
 def computed_groups(layer: Layer, preset: Preset) -> int:
-    """Output groups of a position, without those of pruned heads."""
+    """Output groups of a position, without those of pruned heads.
+
+    Of one expert, which has its tile to itself, where it serves the position's token.
+    """
+    if layer.kind == "expert":
+        return -(-layer.expert_outputs // preset.engine.lanes)
     groups = layer.groups(preset.engine.all_lanes)
     return groups * preset.kept_heads // preset.network.heads if layer.neuron == "qkv" else groups
 
 
 def slice_count(layer: Layer, preset: Preset) -> int:
-    """Slices of ``neuron_lanes`` channels that each tile makes of a layer for an image."""
+    """Slices of ``neuron_lanes`` channels that each tile makes of a layer for an image.
+
+    0 for experts, for that depends on the routes.
+    """
     engine = preset.engine
     if not layer.synaptic:
         return layer.positions * (layer.outputs // (engine.tiles * engine.neuron_lanes))
+    if layer.kind == "expert":
+        return 0
     per_group = engine.lanes // engine.neuron_lanes
     return layer.positions * computed_groups(layer, preset) * per_group
 
@@ -161,14 +216,15 @@ def layer_records(preset: Preset) -> list[dict]:
 
 def _record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) -> dict:
     sinks = {
-        "binary": Sink.SPIKES,
+        "binary": Sink.SPIKES if layer.writes_spikes else Sink.SPIKES_OUT,
         "qkv": Sink.ATTENTION,
         "query": Sink.RANK,
-        "none": Sink.LOGITS,
+        "none": Sink.SUMS_OUT,
     }
+    attention = layer.kind == "attention"
     record = {
-        "attention": not layer.synaptic,
-        "skip": not layer.synaptic and preset.network.projection,
+        "attention": attention,
+        "skip": attention and preset.network.projection,
         "sink": sinks[layer.neuron],
         "qkv": layer.neuron == "qkv",
         "residual": ResidualMode[layer.residual.upper()],
@@ -178,12 +234,26 @@ def _record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) 
     }
     if layer.synaptic:
         record["fetch"] = _fetch_record(layer, preset, where, sizes)
+    if sizes.experts:
+        record["experts"] = _experts_record(layer, preset)
+    return record
+
+
+def _experts_record(layer: Layer, preset: Preset) -> dict:
+    record = {"route": layer.kind == "router", "merge": layer.kind == "merge", "own": layer.own}
+    if layer.kind == "expert":
+        slices = job_slices(layer, preset)
+        record |= {
+            "dispatch": True,
+            "expert_rows": computed_groups(layer, preset) * layer.fan_in,
+            "expert_biases": slices,
+            "last_slice": slices - 1,
+        }
     return record
 
 
 def _fetch_record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigSizes) -> dict:
-    lanes = preset.engine.all_lanes
-    chunks = chunks_per_position(layer, lanes)
+    chunks = chunk_count(layer, preset)
     pixels, head = layer.kind == "pixels", layer.kind == "head"
     padding = 1 if layer.kernel == 3 else 0
     step = layer.stride * (2 if layer.pool else 1)
@@ -216,5 +286,5 @@ def _fetch_record(layer: Layer, preset: Preset, where: MemoryMap, sizes: ConfigS
         "group_rows": layer.fan_in,
         "line_rows": layer.kernel * layer.inputs,
         "tap_rows": 0 if head else layer.inputs,
-        "chunk_rows": 1 if pixels else lanes,
+        "chunk_rows": chunk_lanes(layer, preset),
     }

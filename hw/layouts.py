@@ -88,3 +88,43 @@ def neuron_input_layout(lanes: int, time_steps: int, width: int) -> data.StructL
     """Slice of synaptic sums, signed, ``width`` bits a step, and the neuron that takes them."""
     steps = data.ArrayLayout(signed(width), time_steps)
     return data.StructLayout({"sums": data.ArrayLayout(steps, lanes), "kind": NeuronKind})
+
+
+def routes_layout(experts: int, bits: int) -> data.ArrayLayout:
+    """Which experts serve a token: a bit each, or T bits each, of the time steps that count."""
+    return data.ArrayLayout(unsigned(bits), experts)
+
+
+def token_layout(
+    entries: int, time_steps: int, *, experts: int, route_bits: int, row_bits: int
+) -> data.StructLayout:
+    """Chunk of a token on its way to the experts of a tile.
+
+    ``last`` marks the token's last chunk; with it come the token's routes to the tile's experts and
+    the first row of its counts.
+    """
+    return data.StructLayout(
+        {
+            "bundles": data.ArrayLayout(unsigned(time_steps), entries),
+            "routes": routes_layout(experts, route_bits),
+            "row": unsigned(row_bits),
+            "last": 1,
+        }
+    )
+
+
+def expert_spikes_layout(lanes: int, time_steps: int, row_bits: int) -> data.StructLayout:
+    """Slice of an expert's spikes, and the row of counts that they are added to."""
+    bundles = bundles_layout(lanes, time_steps).members
+    return data.StructLayout({**bundles, "row": unsigned(row_bits)})
+
+
+def addressed_layout(payload: data.Layout, tiles: int) -> data.StructLayout:
+    """Payload for one of the tiles."""
+    return data.StructLayout({"payload": payload, "tile": range(tiles)})
+
+
+def counts_layout(lanes: int, time_steps: int, bits: int) -> data.StructLayout:
+    """Slice of how many experts fired, unsigned, ``bits`` bits a step."""
+    steps = data.ArrayLayout(unsigned(bits), time_steps)
+    return data.StructLayout({"counts": data.ArrayLayout(steps, lanes)})

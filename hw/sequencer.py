@@ -47,6 +47,7 @@ class Sequencer(wiring.Component):
     layer_start : Out, the layer begins
     config : Out, :meth:`hw.layer_config.ConfigSizes.layout` of the layer
     slice_done : In, a bit for each tile: a slice of it has reached its sink
+    busy : In, the layer is not over, even if all its slices have arrived
     event : In, an event is on its way to the synaptic array; other cycles are stalls
     counter_addr, counter_en, counter_data : to the counter storage: word 2 l has the cycles of
         layer l, from ``layer_start`` to its last slice, word 2 l + 1 the stalls among them
@@ -66,6 +67,7 @@ class Sequencer(wiring.Component):
                 "layer_start": Out(1),
                 "config": Out(sizes.layout()),
                 "slice_done": In(tiles),
+                "busy": In(1),
                 "event": In(1),
                 "counter_addr": Out(range(2 * len(records))),
                 "counter_en": Out(1),
@@ -109,7 +111,7 @@ class Sequencer(wiring.Component):
                 m.next = "RUN"
             with m.State("RUN"):
                 m.d.sync += [slices.eq(slices - done) for slices, done in counts]
-                with m.If(Cat(ready).all()):
+                with m.If(Cat(ready).all() & ~self.busy):
                     m.next = after
             if self.counters:
                 self._store(m)

@@ -11,9 +11,10 @@ from .frames import Space
 from .logits import LOGIT_BITS
 from .sequencer import COUNTER_BITS
 from .weight_fetch import SHIFT_BITS
+from .work_counters import work_names
 
 WEIGHTS, BIASES, FORMATS, IMAGE = range(4)
-LOGITS, COUNTERS = range(2)
+LOGITS, COUNTERS, WORK = range(3)
 
 
 def format_layout(widths: Widths) -> data.StructLayout:
@@ -45,8 +46,14 @@ def logit_words(preset: Preset) -> int:
 
 
 def read_spaces(preset: Preset) -> tuple[Space, ...]:
-    """Logits and, where the preset has them, counters (cycles and stalls of each layer)."""
+    """Logits and, where the preset has them, counters.
+
+    Cycles and stalls of each layer; then, of several tiles or experts, the words of
+    :func:`hw.work_counters.work_names`.
+    """
     spaces = [Space("logits", logit_words(preset), LOGIT_BITS)]
     if preset.engine.counters:
         spaces.append(Space("counters", 2 * len(network_layers(preset)), COUNTER_BITS))
+    if names := work_names(preset):
+        spaces.append(Space("work", len(names), COUNTER_BITS))
     return tuple(spaces)

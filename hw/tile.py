@@ -29,6 +29,7 @@ from .relay import Relay
 from .residual import Residual
 from .storage import Storage, connect_write, write_port
 from .synaptic_array import SynapticArray
+from .tile_experts import TileExperts, expert_ports
 from .weight_fetch import SHIFT_BITS
 from .weights import Weights
 
@@ -57,11 +58,12 @@ class Tile(wiring.Component):
     ------
     ::
 
-        i ==> encode --> weights ==> synaptic array --> drain ==> o (logits)
-                                                               |
-              attention core -----------------------------+    |
-                ^                                         v    v
-        spikes <-- packer <== neuron array <------------- residual
+        i ==> encode --> weights ==> synaptic array --> drain ==> o (logits, router)
+              ^                                             |
+        feed of experts    attention core, counts ----+     |
+              ^                ^        of experts    v     v
+        spikes <-- packer <== neuron array <--------- residual
+                                  +--> exit of experts --> spikes_out
 
     At ``==>`` stands a relay: it takes what a block RAM puts out late in the cycle, and no ready
     passes it, so that a block that waits is felt by its neighbours only.
@@ -79,16 +81,18 @@ class Tile(wiring.Component):
     Members
     -------
     i : In, stream of :func:`hw.layouts.chunk_layout`
-    o : Out, stream of :func:`hw.layouts.sums_layout`, slices of a layer whose sink is the logits
+    o : Out, stream of :func:`hw.layouts.sums_layout`, slices of a layer whose sums leave the tile
     start : In, a layer begins
     config : In, :meth:`hw.layer_config.ConfigSizes.layout` of the layer
     format : In, :func:`hw.spaces.format_layout` of the layer
     slice_done : Out, a slice has reached its sink
     event : Out, an event is on its way to the synaptic array
+    stalled : Out, an event waits to be
     weights, biases : In, write ports of these memories, see :func:`hw.storage.write_port`
     spike_addr, spike_en, spike_data : read port of the spike memory
     further write ports : of the attention's coefficients, by the names of the core's
     kept : Out, array of the kept heads' numbers, rising; only where heads are pruned
+    further ports : of :func:`hw.tile_experts.expert_ports`, if there are experts
     """
 
     def __init__(self, preset: Preset, widths: Widths) -> None:
@@ -111,6 +115,7 @@ class Tile(wiring.Component):
                 "format": In(spaces.format_layout(widths)),
                 "slice_done": Out(1),
                 "event": Out(1),
+                "stalled": Out(1),
                 "weights": In(write_port(self.map.weight_rows, self._weight_bits)),
                 "biases": In(write_port(self.map.bias_rows, self._bias_bits)),
                 "spike_addr": In(range(self.map.spike_rows)),
@@ -118,6 +123,7 @@ class Tile(wiring.Component):
                 "spike_data": Out(engine.lanes * steps),
                 **{name: In(write_port(*shape)) for name, shape in self._coefficients.items()},
                 **({"kept": Out(heads)} if preset.prunes_heads else {}),
+                **(expert_ports(preset) if self.sizes.experts else {}),
             }
         )
 
@@ -133,6 +139,8 @@ class Tile(wiring.Component):
         self._spikes(m)
         if self.preset.prunes_heads:
             self._prune(m)
+        if self.sizes.experts:
+            TileExperts(m, self)
         return m
 
     def _synapses(self, m: Module) -> None:
@@ -174,7 +182,9 @@ class Tile(wiring.Component):
         m.submodules.chunks = chunks = Relay(self.i.payload.shape())
         m.submodules.events = events = Relay(array.i.payload.shape())
         m.submodules.sums = sums = Relay(drain.o.payload.shape())
-        wiring.connect(m, wiring.flipped(self.i), chunks.i)
+        if not self.sizes.experts:
+            wiring.connect(m, wiring.flipped(self.i), chunks.i)
+            m.d.comb += [drain.start.eq(self.start), drain.bias_base.eq(self.config.bias_base)]
         path = (chunks, encoder, weights, events, array, drain, sums)
         for before, after in pairwise(path):
             wiring.connect(m, before.o, after.i)
@@ -183,8 +193,7 @@ class Tile(wiring.Component):
             weights.pixels.eq(config.fetch.pixels),
             weights.align.eq(self.format.align),
             self.event.eq(weights.i.valid & weights.i.ready),
-            drain.start.eq(self.start),
-            drain.bias_base.eq(config.bias_base),
+            self.stalled.eq(weights.i.valid & ~weights.i.ready),
             drain.last_group.eq(config.fetch.last_group),
             drain.pool.eq(config.fetch.pool),
             drain.bias_data.eq(biases.read_data),
@@ -210,7 +219,7 @@ class Tile(wiring.Component):
             attention.ranking.eq(self.config.sink == Sink.RANK),
             attention.reading.eq(self.config.attention),
             self.kept.eq(attention.kept),
-            bias_map.start.eq(self.start),
+            bias_map.start.eq(drain.start),
             bias_map.step.eq(drain.picks),
             bias_map.mode.eq(heads_mode(self.config)),
             bias_map.kept.eq(attention.kept),
@@ -267,7 +276,7 @@ class Tile(wiring.Component):
         # Registers here, a cycle after the configuration and long before a slice: the sequencer
         # lies far away.
         m.d.sync += [
-            to_logits.eq(self.config.sink == Sink.LOGITS),
+            to_logits.eq(self.config.sink == Sink.SUMS_OUT),
             joins.eq(self.config.attention & ~self.config.skip),
             skip.eq(self.config.skip),
             residual.mode.eq(self.config.residual),

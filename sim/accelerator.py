@@ -22,6 +22,7 @@ from hw import spaces
 from hw.build import fingerprint, read_description, verilog_path
 from hw.frames import DEFAULT_MAX_PAYLOAD, read_request, run_request
 from hw.memory_image import checkpoint_requests, image_requests
+from hw.work_counters import work_names
 
 from .accelerator_bench import Job
 from .harness import accelerator_design
@@ -52,6 +53,8 @@ def make_job(
     reads = [read_request(spaces.LOGITS, 0, preset.data.classes)]
     if preset.engine.counters:
         reads.append(read_request(spaces.COUNTERS, 0, 2 * len(names)))
+    if work := work_names(preset):
+        reads.append(read_request(spaces.WORK, 0, len(work)))
     return Job(
         regime=regime,
         load=checkpoint_requests(checkpoint, widths, DEFAULT_MAX_PAYLOAD),
@@ -62,6 +65,7 @@ def make_job(
         logits=logits,
         names=names,
         counters=preset.engine.counters,
+        work=work,
         reset_after=reset_after,
         result=str(result.resolve()),
     )

@@ -25,10 +25,11 @@ class Job:
     -------
     regime : who stalls
     load : frames that load the checkpoint
-    images : for each image, its frames: pixels, RUN, READ of logits and of counters
+    images : for each image, its frames: pixels, RUN, READ of logits, of counters and of work
     logits : for each image, the integer model's logits
     names : layers, in order of their counters
-    counters : whether the last frame of an image reads counters
+    counters : whether a frame of an image reads counters
+    work : names of what the last frame reads, counters of tiles and experts; may be none
     reset_after : cycles after which the first image is cut by a reset, then run again; 0 for none
     result : file that the bench writes after every image, one JSON line each
     """
@@ -39,6 +40,7 @@ class Job:
     logits: list[list[int]]
     names: list[str]
     counters: bool
+    work: list[str]
     reset_after: int
     result: str
 
@@ -70,8 +72,8 @@ async def classifies(dut: object) -> None:
             replies = await harness.exchange(frames)
             seconds = perf_counter() - started
             check_replies(replies, f"image {index}")
-            tail = replies[-3:] if job.counters else [*replies[-2:], None]
-            run, logits, counters = tail
+            # What is not read is not there: RUN and logits are, before all else.
+            run, logits, *others = replies[-2 - job.counters - bool(job.work) :]
             got = [signed(word) for word in parse_words(logits[1], len(wanted))]
             line = {
                 "image": index,
@@ -81,8 +83,11 @@ async def classifies(dut: object) -> None:
                 "simulated": harness.cycles,
                 "seconds": seconds,
             }
-            if counters:
-                words = parse_words(counters[1], 2 * len(job.names))
+            if job.work:
+                words = parse_words(others.pop()[1], len(job.work))
+                line["work"] = dict(zip(job.work, words, strict=True))
+            if job.counters:
+                words = parse_words(others.pop()[1], 2 * len(job.names))
                 pairs = zip(words[::2], words[1::2], strict=True)
                 line["layers"] = dict(zip(job.names, pairs, strict=True))
             out.write(json.dumps(line) + "\n")

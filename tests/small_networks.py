@@ -126,7 +126,7 @@ MOES = {
     "top 1 of 2": {"experts": 2, "hidden": 24},
     "top 2 of 4": {"experts": 4, "hidden": 16, "top_k": 2},
     "all of 4": {"experts": 4, "hidden": 8, "top_k": 4},
-    "semm": {"experts": 4, "hidden": 12, "mode": "semm"},
+    "semm": {"experts": 4, "hidden": 16, "mode": "semm"},
 }
 EXPERT_NETWORKS = {
     **{name: {"network__moe": moe} for name, moe in MOES.items()},

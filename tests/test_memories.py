@@ -21,7 +21,19 @@ from sim.streams import REGIMES
 from sim.verilator import Flags
 from tests.small_networks import random_checkpoint, random_images, small_preset
 
-USERS = ("accelerator", "attention_kv", "attention_qk", "attention_query", "row_buffer", "tile")
+USERS = (
+    *("accelerator", "attention_kv", "attention_qk", "attention_query", "row_buffer", "tile"),
+    *("experts", "tile_experts", "token_queue", "spike_queue"),
+)
+NETWORKS = {
+    "kv": {"engine__attention_order": "kv"},
+    "qk": {"engine__attention_order": "qk"},
+    "experts": {
+        "network__moe": {"experts": 4, "hidden": 8, "top_k": 2},
+        "engine__tiles": 2,
+        "engine__queue_tokens": 2,
+    },
+}
 
 
 class Garbled(Storage):
@@ -60,11 +72,11 @@ def test_garbling_is_seen():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", ["kv", "qk"])
-def test_accelerator_needs_no_collision(order, monkeypatch, tmp_path):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_accelerator_needs_no_collision(network, monkeypatch, tmp_path):
     for user in USERS:
         monkeypatch.setattr(importlib.import_module(f"hw.{user}"), "Storage", Garbled)
-    preset = small_preset(engine__attention_order=order)
+    preset = small_preset(**NETWORKS[network])
     checkpoint, images = random_checkpoint(preset, seed=3), random_images(preset, 4)
     widths = built_widths(preset, checkpoint)
     text = generate(make_accelerator(preset, widths), "accelerator").text
@@ -73,8 +85,8 @@ def test_accelerator_needs_no_collision(order, monkeypatch, tmp_path):
         job = make_job(
             checkpoint, widths, images, result=tmp_path / f"{regime}.jsonl", regime=regime
         )
-        lines = play(design, job, f"garbled-{order}")
-        assert not (found := difference(design, job, lines, f"garbled-{order}")), found
+        lines = play(design, job, f"garbled-{network}")
+        assert not (found := difference(design, job, lines, f"garbled-{network}")), found
 
 
 def test_every_memory_is_freed_of_its_bypass():

@@ -64,6 +64,10 @@ CASES = {
     },
 }
 CASES["tiles"] = CASES["kv"] | {"engine__tiles": 2}
+CASES["experts"] = CASES["tiles"] | {
+    "network__moe": {"experts": 4, "hidden": 12, "top_k": 2},
+}
+CASES["semm"] = CASES["kv"] | {"network__moe": {"experts": 3, "hidden": 12, "mode": "semm"}}
 CASES["pruned heads"] = CASES["qk"] | {"network__head_keep": 0.5}
 
 

@@ -85,8 +85,12 @@ def check_map(preset) -> None:
                     assert owners[kind].setdefault(row, layer.name) == layer.name
         if live:
             assert where.spikes_in[layer.name] == live.start, layer.name
-        if layer.neuron != "binary":
+        # A router's spikes are routes, and those of experts' second layers are counted.
+        counted = layer.kind == "expert" and layer.name.endswith(".fc2")
+        if layer.neuron != "binary" or layer.kind == "router" or counted:
             continue
+        if layer.kind == "expert":
+            groups = groups // layer.experts * preset.network.moe.most
         height, breadth = layer.out_grid
         cells = (height // 2) * (breadth // 2) if layer.pool else height * breadth
         start = where.spikes_out[layer.name]

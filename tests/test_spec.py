@@ -153,7 +153,7 @@ REFUSED = [
         "engine.lans",
         8,
         "unknown key engine.lans:"
-        " known are tiles, lanes, neuron_lanes, attention_order, widths, counters",
+        " known are tiles, lanes, neuron_lanes, attention_order, widths, counters, queue_tokens",
     ),
     (
         "enigne",

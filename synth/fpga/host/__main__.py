@@ -149,11 +149,13 @@ def classify(
 @app.command()
 @friendly_errors
 def counters(context: typer.Context) -> None:
-    """Read the cycles and stalls of each layer in the last run."""
+    """Read what the last run counted of each layer, and of tiles and experts if there are any."""
     with context.obj.opened() as (device, _):
         print(f"{'layer':24} {'cycles':>10} {'stalls':>10}")
         for name, (cycles, stalls) in device.counters().items():
             print(f"{name:24} {cycles:10} {stalls:10}")
+        for name, count in device.work().items():
+            print(f"{name:24} {count:10}")
 
 
 @app.command("self-test")

@@ -22,6 +22,7 @@ from hw.frames import (
     run_request,
 )
 from hw.memory_image import checkpoint_requests, image_requests
+from hw.work_counters import work_names
 
 from .link import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Link
 from .transport import Port
@@ -162,8 +163,18 @@ class Device:
                 f"preset {self.preset.name} has no counters: build it with engine.counters = true"
             )
         layers = network_layers(self.preset)
-        count = 2 * len(layers)
-        payload = self.link.exchange(read_request(spaces.COUNTERS, 0, count), 4 * count)
-        words = parse_words(payload, count)
+        words = self._words(spaces.COUNTERS, 2 * len(layers))
         pairs = zip(words[::2], words[1::2], strict=True)
         return {layer.name: pair for layer, pair in zip(layers, pairs, strict=True)}
+
+    def work(self) -> dict[str, int]:
+        """Cycles that each tile was busy, starved and stalled in the last run, and experts' tokens.
+
+        Empty for a single tile without experts, or without counters.
+        """
+        names = work_names(self.preset)
+        return dict(zip(names, self._words(spaces.WORK, len(names)), strict=True)) if names else {}
+
+    def _words(self, space: int, count: int) -> list[int]:
+        payload = self.link.exchange(read_request(space, 0, count), 4 * count)
+        return parse_words(payload, count)
