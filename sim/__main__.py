@@ -124,6 +124,32 @@ def compare_heads(
         raise _stop(f"{figures['d3.mismatches']} images differ from the integer model")
 
 
+@app.command("dispatch")
+@friendly_errors
+def soak_dispatcher(
+    preset: Annotated[str, typer.Option(help="Whose metrics get the figures.")] = "base-moe",
+    tokens: Annotated[int, typer.Option(help="Random tokens, at least so many.", min=1)] = 100_000,
+    tiles: Annotated[int, typer.Option(help="1, 2, 4 or 8.")] = 4,
+    experts: Annotated[int, typer.Option(help="Of all tiles: 1, 2, 4 or 8.")] = 8,
+    steps: Annotated[int, typer.Option(help="Time steps of a route: 1 or 2.")] = 2,
+) -> None:
+    """Send tokens through dispatcher, queues and merges with experts that take random times."""
+    from .dispatch_soak import Shape
+    from .soak import soak
+
+    try:
+        shape = Shape(tiles=tiles, experts=experts, steps=steps)
+        found = soak(load_preset(preset).name, tokens, shape=shape, progress=typer.echo)
+    except verilator.SimulationError as error:
+        raise _stop(str(error)) from None
+    typer.echo(
+        f"{found['tokens']} tokens to {experts} experts on {tiles} tiles, {found['served']} jobs:"
+        f" {found['lost']} lost, {found['doubled']} doubled, {found['wrong']} wrong"
+    )
+    if found["lost"] or found["doubled"] or found["wrong"]:
+        raise _stop("the dispatcher does not keep its tokens")
+
+
 @app.command("gates")
 @friendly_errors
 def run_gates(

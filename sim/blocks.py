@@ -17,6 +17,7 @@ from hw.synaptic_array import SynapticArray
 
 from .control_blocks import CONTROL_BLOCKS
 from .datapath_blocks import DATAPATH_BLOCKS
+from .expert_blocks import EXPERT_BLOCKS
 from .matrix import Bench, Vectors
 
 STEPS = (1, 2, 4)
@@ -170,4 +171,5 @@ BLOCKS: dict[str, Bench] = {
     ),
     **CONTROL_BLOCKS,
     **DATAPATH_BLOCKS,
+    **EXPERT_BLOCKS,
 }

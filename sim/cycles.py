@@ -19,8 +19,9 @@ from .accelerator import difference, make_job, mean_bound, play
 from .harness import accelerator_design
 from .verilator import QUICK
 
-# Last parts of the names of dense layers.
-DENSE = ("qkv", "projection", "fc1", "fc2")
+# Last parts of the names of dense layers, and of those that take the place of the MLP's two.
+DENSE, MLP = ("qkv", "projection"), ("fc1", "fc2")
+EXPERTS = ("router", "fc1", "fc2", "merge")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def compare(
     """Measure ``tiles`` tiles of ``lanes`` against one of them, and write ``tiles.*`` figures.
 
     The speed-up is that of the dense layers: sum of their cycles with one tile over that with all.
+    ``moe.speedup_<tiles>`` is that of router, experts and merge, if there are any.
 
     Raises
     ------
@@ -77,9 +79,15 @@ def compare(
         )
         for number in (1, tiles)
     )
-    figures = {
-        f"tiles.speedup_{tiles}": alone.of(*DENSE) / together.of(*DENSE),
-        f"tiles.speedup_{tiles}_attention": alone.of("attention") / together.of("attention"),
+
+    def speed_up(*names: str) -> float:
+        return alone.of(*names) / together.of(*names)
+
+    experts = preset.network.moe is not None
+    figures = {f"moe.speedup_{tiles}": speed_up(*EXPERTS)} if experts else {}
+    figures |= {
+        f"tiles.speedup_{tiles}": speed_up(*DENSE) if experts else speed_up(*DENSE, *MLP),
+        f"tiles.speedup_{tiles}_attention": speed_up("attention"),
         f"tiles.speedup_{tiles}_image": alone.image / together.image,
         "tiles.cycles_per_image": together.image,
         "tiles.cycles_over_bound": together.image / together.bound,
@@ -167,8 +175,10 @@ def measure(
 
 def report(figures: dict[str, float], tiles: int) -> str:
     """One paragraph for people."""
+    moe = figures.get(f"moe.speedup_{tiles}")
+    experts = f" experts {moe:.2f} x," if moe else ""
     return (
-        f"{tiles} tiles against 1: dense layers {figures[f'tiles.speedup_{tiles}']:.2f} x,"
+        f"{tiles} tiles against 1: dense layers {figures[f'tiles.speedup_{tiles}']:.2f} x,{experts}"
         f" attention {figures[f'tiles.speedup_{tiles}_attention']:.2f} x,"
         f" image {figures[f'tiles.speedup_{tiles}_image']:.2f} x;"
         f" {figures['tiles.cycles_per_image']:.0f} cycles an image,"
