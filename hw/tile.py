@@ -85,7 +85,7 @@ class Tile(wiring.Component):
     start : In, a layer begins
     config : In, :meth:`hw.layer_config.ConfigSizes.layout` of the layer
     format : In, :func:`hw.spaces.format_layout` of the layer
-    slice_done : Out, a slice has reached its sink
+    slice_done : Out, a slice has reached its sink in the cycle before
     event : Out, an event is on its way to the synaptic array
     stalled : Out, an event waits to be
     weights, biases : In, write ports of these memories, see :func:`hw.storage.write_port`
@@ -346,9 +346,10 @@ class Tile(wiring.Component):
             spikes.read_addr.eq(self.spike_addr),
             spikes.read_en.eq(self.spike_en),
             self.spike_data.eq(spikes.read_data),
-            self.slice_done.eq(
-                (packer.i.valid & packer.i.ready)
-                | (attention.i.valid & attention.i.ready)
-                | (self.o.valid & self.o.ready)
-            ),
         ]
+        # A register: the sequencer lies far away.
+        m.d.sync += self.slice_done.eq(
+            (packer.i.valid & packer.i.ready)
+            | (attention.i.valid & attention.i.ready)
+            | (self.o.valid & self.o.ready)
+        )

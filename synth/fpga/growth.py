@@ -73,7 +73,9 @@ def measure(
     for number in lanes:
         engine = preset.with_lanes(number)
         folder = fpga_dir(preset, board).parent / "growth" / board.name / str(number)
-        report = _built(folder / REPORT, fingerprint(engine, built_widths(engine, checkpoint)))
+        wanted = fingerprint(engine, built_widths(engine, checkpoint))
+        # The preset's own engine has been built if its bitstream was.
+        report = _built(folder / REPORT, wanted) or _built(fpga_dir(preset, board) / REPORT, wanted)
         if report is None:
             report, _ = route(engine, checkpoint, board, Options(), folder, say)
         used = report["utilisation"]
