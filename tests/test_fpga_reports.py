@@ -13,7 +13,7 @@ from golden.spec import SpecError, load_preset
 from synth.fpga import reports
 from synth.fpga.__main__ import app
 from synth.fpga.boards import find_board
-from synth.fpga.flow import built_bitstream, figures, summary
+from synth.fpga.flow import built_bitstream, figures, summary, with_options
 from synth.fpga.memories import bits_in_block_rams, memory_bits
 from synth.fpga.tools import find_tool, program, run_tool
 
@@ -61,7 +61,7 @@ def test_too_large_names_every_resource_that_is_short():
 
 
 def test_clocks_and_a_clock_that_is_missed():
-    (clock,) = reports.read_clocks(routed())
+    (clock,) = reports.read_clocks(routed(), 80)
     reports.check_clocks([replace(clock, constraint=60)], "base on ulx3s-85f")
     text = (
         "base on ulx3s-85f misses its clock: $glbnet$clk reaches 61.55 MHz of 80.00 MHz, 23.1% or"
@@ -101,12 +101,19 @@ def test_only_bits_in_block_rams_count():
     assert bits_in_block_rams(memories, log) == 3200
 
 
+def test_options_set_anew():
+    arguments = ["--quiet", "--log", "a.tim", "--textcfg", "a.config", "--85k", "--json", "a.json"]
+    assert with_options(arguments, {"log": "b.tim", "write": "b.json"}, without="textcfg") == [
+        *("--quiet", "--85k", "--json", "a.json", "--log", "b.tim", "--write", "b.json")
+    ]
+
+
 def test_figures():
     report = {
         "board": "ulx3s-85f",
         "utilisation": vars(used()),
         "available": vars(BOARD.device),
-        "clocks": [vars(clock) for clock in reports.read_clocks(routed())],
+        "clocks": [vars(clock) for clock in reports.read_clocks(routed(), 80)],
         "clock_mhz": 80.0,
         "block_ram_bits": 18432 * 75,
         "seconds": {"yosys": 10.0, "nextpnr-ecp5": 20.0},

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from .top import Top, baud_rates, make_pll
 
 NAME = "top"
 REPORT = "report.json"
+PLACED = "placed.json"
 PACKERS = {"ecp5": "ecppack", "ice40": "icepack"}
 BITSTREAMS = {"ecp5": "bit", "ice40": "bin"}
 # A full network wires itself up with a third less wire by electrostatic placement than by nextpnr's
@@ -127,8 +128,7 @@ def route(
     reports.check_fits(preset.name, board, used)
 
     say(f"{used.lut4} LUT4s, {used.ff} flip-flops, {used.bram} block RAMs")
-    router = f"nextpnr-{board.family}"
-    seconds[router] = run_tool(router, commands[router], folder, f"{NAME}.tim")
+    seconds |= _place_and_route(board, commands[f"nextpnr-{board.family}"], folder)
     routed = json.loads((folder / "nextpnr.json").read_text())
     (folder / "critical_path.txt").write_text(reports.critical_path_text(routed))
     report = {
@@ -144,7 +144,7 @@ def route(
             memory_bits((folder / f"{NAME}.il").read_text()),
             (folder / f"{NAME}.rpt").read_text(),
         ),
-        "clocks": [asdict(clock) for clock in reports.read_clocks(routed)],
+        "clocks": [asdict(clock) for clock in reports.read_clocks(routed, mhz)],
         "routed": routed["utilization"],
         "seconds": seconds,
     }
@@ -211,6 +211,38 @@ def figures(report: dict, measured: dict[str, float]) -> dict[str, float]:
     if cycles:
         found["images_per_second"] = min(report["clock_mhz"], fmax) * 1e6 / cycles
     return {f"fpga.{report['board']}.{name}": value for name, value in found.items()}
+
+
+def _place_and_route(board: Board, arguments: list[str], folder: Path) -> dict[str, float]:
+    """Run nextpnr, and return its seconds by what it did.
+
+    ECP5s are placed in one run and routed in another. A router that knows the clock sends what is
+    not critical on detours, which takes hours and ends below the clock; in a run of its own it
+    knows none, and all connections are as direct as they can be.
+    """
+    tool, log = f"nextpnr-{board.family}", f"{NAME}.tim"
+    if board.family == "ice40":
+        return {tool: run_tool(tool, arguments, folder, log)}
+    placing, routing = ({"log": f"{NAME}.place.tim", "write": PLACED}, {"json": PLACED})
+    first = [*with_options(arguments, placing, without="textcfg"), "--no-route"]
+    second = [*with_options(arguments, routing), "--no-pack", "--no-place"]
+    return {
+        f"{tool} --no-route": run_tool(tool, first, folder, placing["log"]),
+        f"{tool} --no-place": run_tool(tool, second, folder, log),
+    }
+
+
+def with_options(
+    arguments: Sequence[str], options: Mapping[str, str], *, without: str = ""
+) -> list[str]:
+    """Arguments with values of options set anew, and one option left out with its value."""
+    pairs = {**options, without: ""}
+    kept, skip = [], False
+    for argument in arguments:
+        if not skip and argument.removeprefix("--") not in pairs:
+            kept.append(argument)
+        skip = not skip and argument.removeprefix("--") in pairs
+    return [*kept, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
 def _write_plan(board: Board, top: Top, seed: int, folder: Path) -> dict[str, list[str]]:

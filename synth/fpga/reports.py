@@ -98,12 +98,9 @@ class Clock:
     constraint: float
 
 
-def read_clocks(report: dict) -> list[Clock]:
-    """Clocks of nextpnr's report."""
-    return [
-        Clock(name, found["achieved"], found["constraint"])
-        for name, found in report["fmax"].items()
-    ]
+def read_clocks(report: dict, mhz: float) -> list[Clock]:
+    """Clocks of nextpnr's report; each has to run at ``mhz``, as there is only one."""
+    return [Clock(name, found["achieved"], mhz) for name, found in report["fmax"].items()]
 
 
 def check_clocks(clocks: list[Clock], where: str) -> None:
