@@ -114,7 +114,7 @@ def latency_formulas(preset: Preset) -> dict[str, str]:
     order = preset.attention_order
     return {
         "synaptic layer": f"sum over tokens of non-zero input bundles * ceil(D_out / {lanes}),"
-        " at least lanes / neuron_lanes a group, and about 25 a layer",
+        " at least lanes / neuron_lanes + 1 a group, and about 25 a layer",
         "attention": f"order {order}: charging hides behind the Q, K, V layer;"
         " reading takes the ones of Q, at least T a head and token",
         "bound": f"sum of non-zero input bundles * D_out / {lanes},"

@@ -27,12 +27,13 @@ class Drain(wiring.Component):
     Bias rows follow the slices of a position; where a pool makes four positions of one, the rows of
     a group repeat four times before the next group's. Experts have biases of their own, so each
     pass over the groups begins at the base that is known by then. A row is read when the one before
-    it is taken, and registered with its slice: a block RAM's output is late in the cycle. Two
-    gates lie between ``o.ready`` and ``i.ready``, which many flip-flops wait for.
+    it is taken, and registered with its slice: a block RAM's output is late in the cycle. A group
+    is taken once the one before it has left: ``i.ready``, which many flip-flops wait for, is a
+    register.
 
     Latency and resources
     ---------------------
-    The first slice leaves 2 cycles after its group arrived; ``lanes / neuron_lanes`` cycles a
+    The first slice leaves 2 cycles after its group arrived; ``lanes / neuron_lanes + 1`` cycles a
     group. ``lanes * time_steps * width`` flip-flops for the group, ``neuron_lanes`` biases and
     ``neuron_lanes * time_steps`` adders of ``biased_width`` bits.
 
@@ -116,7 +117,7 @@ class Drain(wiring.Component):
         m.d.comb += [
             room.eq(~picked_valid | self.o.ready),
             pick.eq(draining & room & ~waits),
-            self.i.ready.eq(~draining | (last_slice & room & ~waits)),
+            self.i.ready.eq(~draining),
             next_row.eq(row),
             self.bias_addr.eq(next_row),
             self.bias_en.eq(1),
@@ -125,10 +126,10 @@ class Drain(wiring.Component):
         ]
         m.d.sync += waits.eq(wants & ~self.bias_known)
         m.d.sync += row.eq(next_row)
-        with m.If(self.i.ready):
-            m.d.sync += draining.eq(self.i.valid)
-            with m.If(self.i.valid):
-                m.d.sync += group.eq(self.i.payload)
+        with m.If(~draining):
+            m.d.sync += [draining.eq(self.i.valid), group.eq(self.i.payload)]
+        with m.Elif(pick & last_slice):
+            m.d.sync += draining.eq(0)
 
         with m.If(pick):
             m.d.comb += next_row.eq(row + 1)

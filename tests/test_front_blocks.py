@@ -189,9 +189,10 @@ def test_slices_with_bias(lanes, time_steps):
     dut = drain_top(**{**GOOD, "lanes": lanes, "time_steps": time_steps})
     runs, slices = drain_runs(dut, random.Random(lanes)), lanes // 4
     for run, played in zip(runs, play(dut, runs), strict=True):
-        # ``start`` is cycle 0; 2 cycles to the first slice, ``slices`` cycles a group.
-        assert played.taken == [1 + slices * k for k in range(len(run.send))]
-        assert played.given == list(range(3, 3 + len(run.expect)))
+        # ``start`` is cycle 0; 2 cycles to the first slice, ``slices + 1`` cycles a group.
+        taken = [1 + (slices + 1) * k for k in range(len(run.send))]
+        assert played.taken == taken
+        assert played.given == [group + 2 + k for group in taken for k in range(slices)]
 
 
 def test_three_slices_of_one_channel():
