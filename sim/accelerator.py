@@ -120,7 +120,7 @@ def simulate(
     result.unlink(missing_ok=True)
     job = make_job(checkpoint, widths, images, regime=regime, result=result)
     design = accelerator_design(verilog_path(preset).read_text())
-    with _Progress(result, len(images)):
+    with Progress(result, len(images)):
         lines = play(design, job, f"accelerator-{name}", waves=waves, progress=progress)
     if found := difference(design, job, lines, f"accelerator-{name}"):
         progress(found)
@@ -210,11 +210,11 @@ def _figures(
     }
 
 
-class _Progress:
-    """Bar over the lines of a growing result file."""
+class Progress:
+    """Bar over the lines of a growing result file, a line for each of ``total`` units."""
 
-    def __init__(self, path: Path, total: int) -> None:
-        self._path, self._total = path, total
+    def __init__(self, path: Path, total: int, unit: str = "image") -> None:
+        self._path, self._total, self._unit = path, total, unit
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -230,7 +230,7 @@ class _Progress:
         while not self._path.is_file():
             if self._end.wait(0.2):
                 return
-        with tqdm(total=self._total, desc="RTL", unit="image") as bar:
+        with tqdm(total=self._total, desc="RTL", unit=self._unit) as bar:
             while True:
                 ended = self._end.wait(0.5)
                 bar.update(self._path.read_bytes().count(b"\n") - bar.n)

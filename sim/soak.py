@@ -8,7 +8,10 @@ from amaranth.back import verilog
 from golden.metrics import write_metrics
 
 from . import verilator
+from .accelerator import Progress
 from .dispatch_soak import DispatchSoak, Shape
+
+COUNTED = ("served", "lost", "doubled", "wrong")
 
 
 def soak(
@@ -42,20 +45,19 @@ def soak(
     )
     design = verilator.Design("soak", (text,))
     name = f"soak-{shape.tiles}x{shape.experts}x{shape.steps}"
-    result = verilator.RUNS / name / "result.json"
+    result = verilator.RUNS / name / "result.jsonl"
     result.parent.mkdir(parents=True, exist_ok=True)
-    job = {
-        **{"tokens": tokens, "pass": shape.tokens, "experts": shape.experts},
-        **{"result": str(result), "count": True},
-    }
-    verilator.run(
-        design,
-        "sim.soak_bench",
-        name=name,
-        environment={"SOAK": json.dumps(job)},
-        progress=progress,
-    )
-    found = json.loads(result.read_text())
+    result.unlink(missing_ok=True)
+    passes = -(-tokens // shape.tokens)
+    job = {"passes": passes, "experts": shape.experts, "result": str(result)}
+    environment = {"SOAK": json.dumps(job)}
+    with Progress(result, passes, "pass"):
+        verilator.run(
+            design, "sim.soak_bench", name=name, environment=environment, progress=progress
+        )
+    lines = [json.loads(line) for line in result.read_text().splitlines()]
+    found = {name: sum(line[name] for line in lines) for name in COUNTED}
+    found["tokens"] = len(lines) * shape.tokens
     if preset is not None:
         write_metrics(
             preset,

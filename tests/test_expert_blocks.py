@@ -4,15 +4,19 @@ import random
 import re
 
 import pytest
+from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
 from golden.spec import SpecError
+from hw.aligned_merge import AlignedMerge
 from hw.dispatcher import Dispatcher
+from hw.expert_walk import ExpertWalk
 from hw.layouts import token_layout
 from hw.router import Router
-from hw.token_queue import TokenQueue
+from hw.storage import Storage, connect_write
+from hw.token_queue import TokenQueue, head_layout
 from hw.work_counters import WorkCounters, work_names
-from sim.dispatch_soak import Shape
+from sim.dispatch_soak import SIZES, Shape
 from tests.small_networks import small_preset
 
 TOKEN = token_layout(8, 2, experts=2, route_bits=1, row_bits=4)
@@ -123,6 +127,81 @@ def test_a_full_queue_takes_nothing():
     sim.add_testbench(send)
     sim.add_testbench(take)
     sim.run()
+
+
+def test_walk_to_the_cycle():
+    """Of three experts the middle one does not serve; two groups of two chunks each."""
+    head = head_layout(token_layout(8, 2, experts=3, route_bits=1, row_bits=4))
+    dut = ExpertWalk(sizes=SIZES, head=head, time_steps=2)
+    fetch = {"last_chunk": 1, "last_group": 1, "group_rows": 8, "chunk_rows": 2, "weight_base": 5}
+    experts = {"dispatch": 1, "expert_rows": 16, "expert_biases": 3}
+    taps, jobs = {}, {}
+
+    async def bench(ctx):
+        ctx.set(dut.config, {"fetch": fetch, "experts": experts, "bias_base": 7})
+        ctx.set(dut.base, 20)
+        ctx.set(dut.head.payload, {"routes": [1, 0, 1], "row": 9})
+        for port in (dut.o, dut.biases, dut.jobs):
+            ctx.set(port.ready, 1)
+        ctx.set(dut.head.valid, 1)
+        for cycle in range(13):
+            if ctx.get(dut.o.valid):
+                tap = ctx.get(dut.o.payload)
+                taps[cycle] = tap.addr, tap.row, tap.last
+            if ctx.get(dut.jobs.valid):
+                assert ctx.get(dut.biases.valid)
+                job = ctx.get(dut.jobs.payload)
+                jobs[cycle] = ctx.get(dut.biases.payload), job.steps, job.row
+            assert ctx.get(dut.head.ready) == (cycle == 11), f"cycle {cycle}"
+            await ctx.tick()
+            ctx.set(dut.head.valid, cycle < 11)
+
+    simulate(dut, bench)
+    assert jobs == {1: (7, 3, 9), 7: (13, 3, 9)}
+    rows = [5, 7, 13, 15, 37, 39, 45, 47]
+    cycles = [2, 3, 4, 5, 8, 9, 10, 11]
+    wanted = [(20 + k % 2, row, k % 2) for k, row in enumerate(rows)]
+    assert taps == dict(zip(cycles, wanted, strict=True))
+
+
+def test_merge_to_the_cycle():
+    """2 cycles a slice, a cycle a row of clearing, 3 to the first row, then one a cycle."""
+    rows = 5
+    merge = AlignedMerge(sources=2, lanes=2, time_steps=1, bits=2, rows=rows)
+    dut, store = Module(), Storage(rows, len(merge.read_data))
+    dut.submodules.merge, dut.submodules.store = merge, store
+    connect_write(dut, store, merge)
+    dut.d.comb += [
+        store.read_addr.eq(merge.read_addr),
+        store.read_en.eq(merge.read_en),
+        merge.read_data.eq(store.read_data),
+    ]
+    left, taken, given = [2, 1], [], []
+
+    async def bench(ctx):
+        ctx.set(merge.clear, 1)
+        await ctx.tick()
+        ctx.set(merge.clear, 0)
+        ctx.set(merge.o.ready, 1)
+        for cycle in range(1, 30):
+            for count, source in zip(left, merge.i, strict=True):
+                ctx.set(source.payload, {"bundles": [1, 0], "row": 3})
+                ctx.set(source.valid, count > 0)
+            for index, source in enumerate(merge.i):
+                if ctx.get(source.ready) and left[index]:
+                    taken.append((cycle, index))
+                    left[index] -= 1
+            ctx.set(merge.start, cycle == 15)
+            if ctx.get(merge.o.valid):
+                counts = ctx.get(merge.o.payload.counts)
+                given.append((cycle, counts[0][0], counts[1][0]))
+            await ctx.tick()
+        assert not ctx.get(merge.busy)
+
+    simulate(dut, bench)
+    first = rows + 1
+    assert taken == [(first, 0), (first + 2, 0), (first + 4, 1)]
+    assert given == [(18 + row, 3 if row == 3 else 0, 0) for row in range(rows)]
 
 
 def test_work_is_counted():
