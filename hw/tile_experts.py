@@ -172,12 +172,11 @@ class TileExperts:
         routed = tile.router.valid & tile.router.ready
         with m.If(self.dispatch):
             packed = packer.i.valid & packer.i.ready
-            m.d.comb += [
-                leave.done.eq(packed | (leave.i.valid & leave.i.ready)),
-                tile.slice_done.eq(0),
-            ]
+            m.d.comb += leave.done.eq(packed | (leave.i.valid & leave.i.ready))
+            # How many there are depends on the routes: such a layer ends when nothing is busy.
+            m.d.sync += tile.slice_done.eq(0)
         with m.Elif(self.out):
-            m.d.comb += tile.slice_done.eq(routed)
+            m.d.sync += tile.slice_done.eq(routed)
 
     def _merge(self) -> None:
         """Counts of the experts' spikes, and their way into the residual stream."""
