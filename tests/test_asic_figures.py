@@ -10,6 +10,7 @@ from golden.spec import SpecError, load_preset
 from synth.asic.activity import measure, write_signals
 from synth.asic.buffers import buffer_fanout
 from synth.asic.cells import Library, standard_cells
+from synth.asic.fakeram import with_macros
 from synth.asic.lef import cells_lef, tech_lef
 from synth.asic.liberty import write_liberty
 from synth.asic.liberty_reader import expression, read_cells
@@ -18,7 +19,7 @@ from synth.asic.memories import MacroPlatform, plan
 from synth.asic.netlist import Instance, Netlist, Origin, Port, verilog
 from synth.asic.opensta import run_opensta
 from synth.asic.power import Activity, estimate
-from synth.asic.synthesis import Options, synthesise
+from synth.asic.synthesis import Options, synthesise, write_products
 from synth.asic.timing import analyse, default_wires
 
 FLOP, NAND = standard_cells()["DFF_X1"], standard_cells()["NAND2_X1"]
@@ -197,6 +198,22 @@ def test_the_users_library(tmp_path):
     assert library["DFF_X1"].width_um == 3.23 and library.site_um == 0.19
     assert (library.site, library.database_units) == ("spikestack45", 1000)
     assert tie_cells(library) == {"0": ("LOGIC0_X1", "Z"), "1": ("LOGIC1_X1", "Z")}
+
+
+def test_ties_that_the_users_library_lacks_are_written(tmp_path):
+    plain = standard_cells()
+    gates = [name for name in plain.cells if not name.startswith("LOGIC")]
+    (tmp_path / "gates.lib").write_text(write_liberty(plain, gates))
+    (tmp_path / "gates.lef").write_text(tech_lef(plain) + cells_lef(plain, gates))
+    options = Options(tmp_path / "gates.lib", (tmp_path / "gates.lef",))
+    library = load_library(options.liberty, options.lefs)
+    made = tmp_path / "made"
+    made.mkdir()
+    write_products(toy_netlist(), library, with_macros(library, [MACRO]), options, made)
+    for name in (MACRO, "LOGIC0_X1", "LOGIC1_X1"):
+        assert f"MACRO {name}\n" in (made / "macros.lef").read_text()
+        assert f"cell ({name})" in (made / "macros.lib").read_text()
+    assert "NAND2_X1" not in (made / "macros.lib").read_text()
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,9 @@ def write_products(
 ) -> None:
     """Write a netlist and its library; the user's own files are copied."""
     used = netlist.cells()
-    macros = sorted(name for name in used if library[name].macro)
+    # Stand-ins for tie cells that the user's library lacks are in no file of the user.
+    lacking = {name for name in used if options.liberty and library[name].offsets is None}
+    macros = sorted({name for name in used if library[name].macro} | lacking)
     netlist.save(folder / "netlist.json")
     write_signals(netlist, folder / "signals.json")
     library.save(folder / "library.json")
