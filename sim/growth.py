@@ -1,12 +1,14 @@
 """Cycles of one network on engines of several sizes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from golden.checkpoint import Checkpoint, checkpoint_path
 from golden.data import load_test_images
 from golden.metrics import write_metrics
 from golden.spec import Preset
 
-from .tiles import measure
+from .cycles import measure
 
 
 def cycles_of_lanes(
@@ -23,10 +25,11 @@ def cycles_of_lanes(
         If the network does not fit a number of lanes.
     """
     images, _ = load_test_images(preset, count)
+    checkpoint = Checkpoint.load(checkpoint_path(preset), preset)
     engines = {number: preset.with_lanes(number) for number in lanes}
     figures = {}
     for number, engine in engines.items():
-        measured = measure(engine, images, progress)
+        measured = measure(replace(checkpoint, preset=engine), images, progress)
         figures |= {
             f"growth.{number}_lanes.cycles_per_image": measured.image,
             f"growth.{number}_lanes.cycles_over_bound": measured.image / measured.bound,

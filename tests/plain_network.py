@@ -4,7 +4,7 @@ Nothing here comes from the code under test but the checkpoint's arrays and the 
 """
 
 import numpy as np
-import plain_attention
+import tests.plain_attention
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:

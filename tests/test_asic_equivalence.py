@@ -1,7 +1,7 @@
 """The proof that tiers are the flat netlist, on a toy: it holds, and it can fail."""
 
 import pytest
-from toy_netlist import MACRO, toy_library, toy_netlist
+from tests.toy_netlist import MACRO, toy_library, toy_netlist
 
 from golden.spec import SpecError
 from synth.asic.netlist import verilog

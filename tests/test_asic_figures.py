@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from toy_netlist import MACRO, toy_library, toy_netlist
+from tests.toy_netlist import MACRO, toy_library, toy_netlist
 
 from golden.spec import SpecError, load_preset
 from synth.asic.activity import measure, write_signals

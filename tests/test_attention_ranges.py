@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_networks import LOCAL_NETWORKS, small_preset
+from tests.small_networks import LOCAL_NETWORKS, small_preset
 
 from golden import dendrites as golden_dendrites
 from golden.attention_kinds import attention_sums

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
+from tests.small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
 
 from golden.checkpoint import FORMAT, Checkpoint, checkpoint_path
 from golden.export import export

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from plain_network import PlainNetwork
-from small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
+from tests.plain_network import PlainNetwork
+from tests.small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
 
 from golden.counts import bundle_density, count_layers, energy_pj, event_bound
 from golden.integer import IntegerModel

@@ -4,7 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
-from small_networks import small_preset
+from tests.small_networks import small_preset
 
 from golden import data
 from golden.data import FASHION_MNIST_DIR, load_split, load_test_images

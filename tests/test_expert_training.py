@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_networks import MOES, random_checkpoint, random_images, small_preset
+from tests.small_networks import MOES, random_checkpoint, random_images, small_preset
 
 from golden.checkpoint import CHECKPOINT_DIR, Checkpoint
 from golden.data import load_test_images

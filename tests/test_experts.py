@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from plain_network import fire
+from tests.plain_network import fire
 
 from golden.checkpoint import Checkpoint
 from golden.counts import count_layers

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_networks import random_checkpoint, small_preset
+from tests.small_networks import random_checkpoint, small_preset
 from typer.testing import CliRunner
 
 from golden.__main__ import app

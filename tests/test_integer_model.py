@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from plain_network import PlainNetwork
-from small_networks import (
+from tests.plain_network import PlainNetwork
+from tests.small_networks import (
     EXPERT_NETWORKS,
     LOCAL_NETWORKS,
     NETWORKS,

@@ -37,13 +37,14 @@ TORCH_FREE = (
 def imported(path: Path) -> set[str]:
     """Modules that a file imports, anywhere in it; relative ones with their package."""
     names = set()
-    package = path.relative_to(ROOT).parts[0]
+    place = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            module = f"{package}.{node.module or ''}" if node.level else node.module
-            names |= {module.rstrip("."), *(f"{module}.{alias.name}" for alias in node.names)}
+            package = place[: len(place) + 1 - node.level] if node.level else ()
+            module = ".".join([*package, *([node.module] if node.module else [])])
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     return names
 
 
@@ -56,6 +57,22 @@ def test_folders(folder):
     for path in sources(folder):
         wrong = {name.split(".")[0] for name in imported(path)} & FORBIDDEN[folder]
         assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
+
+
+def exists(name: str) -> bool:
+    """Whether a module of the project is there; ``name`` may be that of something in it."""
+    for place in (ROOT.joinpath(*name.split(".")), ROOT.joinpath(*name.split(".")[:-1])):
+        if place.with_suffix(".py").is_file() or (place / "__init__.py").is_file():
+            return True
+    return False
+
+
+@pytest.mark.parametrize("folder", [*FORBIDDEN, "tests"])
+def test_modules_that_are_imported_exist(folder):
+    for path in sources(folder):
+        own = {name for name in imported(path) if name.split(".")[0] in FORBIDDEN}
+        wrong = sorted(name for name in own if not exists(name))
+        assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(wrong)}"
 
 
 def test_hardware_takes_only_what_needs_no_torch():

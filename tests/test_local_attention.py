@@ -3,10 +3,10 @@
 import itertools
 
 import numpy as np
-import plain_attention
+import tests.plain_attention
 import pytest
 import torch
-from small_networks import small_preset
+from tests.small_networks import small_preset
 from torch.nn import functional
 
 from golden.attention import attend

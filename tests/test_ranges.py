@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from small_networks import NETWORKS, random_checkpoint, random_images, small_preset
+from tests.small_networks import NETWORKS, random_checkpoint, random_images, small_preset
 
 from golden.checkpoint import Checkpoint
 from golden.integer import IntegerModel

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_networks import LOCAL_NETWORKS, NETWORKS, small_preset
+from tests.small_networks import LOCAL_NETWORKS, NETWORKS, small_preset
 
 from golden.network import SpikingTransformer
 from golden.schedule import MemoryMap, coefficient_shapes, network_layers

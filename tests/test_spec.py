@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from small_networks import SMALL, small_preset
+from tests.small_networks import SMALL, small_preset
 
 from golden.ranges import built_widths
 from golden.schedule import MemoryMap, network_layers

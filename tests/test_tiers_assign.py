@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiers_design import small_design
+from tests.tiers_design import small_design
 
 from golden.spec import SpecError
 from synth.tiers.assign import BOTTOM, TOP, Options, assign

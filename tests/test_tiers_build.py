@@ -4,7 +4,7 @@ import filecmp
 from pathlib import Path
 
 import pytest
-from tiers_design import small_design
+from tests.tiers_design import small_design
 
 from golden.metrics import read_metrics
 from golden.spec import SpecError, load_preset

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiers_design import kit_of, shelf_placement, small_design
+from tests.tiers_design import kit_of, shelf_placement, small_design
 
 from golden.spec import SpecError
 from synth.asic.lef import bond_lef

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiers_design import small_design
+from tests.tiers_design import small_design
 
 from golden.spec import SpecError
 from synth.asic.cells import standard_cells

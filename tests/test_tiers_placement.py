@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tiers_design import small_design
+from tests.tiers_design import small_design
 
 from golden.spec import SpecError
 from synth.tiers.assign import assign

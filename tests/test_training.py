@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_networks import EXPERT_NETWORKS, NETWORKS, small_preset
+from tests.small_networks import EXPERT_NETWORKS, NETWORKS, small_preset
 from torch.nn import functional
 
 from golden import compare
