@@ -4,7 +4,8 @@ Nothing here comes from the code under test but the checkpoint's arrays and the 
 """
 
 import numpy as np
-import tests.plain_attention
+
+from tests import plain_attention
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:

@@ -1,11 +1,11 @@
 """The proof that tiers are the flat netlist, on a toy: it holds, and it can fail."""
 
 import pytest
-from tests.toy_netlist import MACRO, toy_library, toy_netlist
 
 from golden.spec import SpecError
 from synth.asic.netlist import verilog
 from synth.equiv.prove import prove
+from tests.toy_netlist import MACRO, toy_library, toy_netlist
 
 BOTTOM = """module bottom (i, clk, a__q);
   input i, clk;

@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from tests.toy_netlist import MACRO, toy_library, toy_netlist
 
 from golden.spec import SpecError, load_preset
 from synth.asic.activity import measure, write_signals
@@ -21,6 +20,7 @@ from synth.asic.opensta import run_opensta
 from synth.asic.power import Activity, estimate
 from synth.asic.synthesis import Options, synthesise, write_products
 from synth.asic.timing import analyse, default_wires
+from tests.toy_netlist import MACRO, toy_library, toy_netlist
 
 FLOP, NAND = standard_cells()["DFF_X1"], standard_cells()["NAND2_X1"]
 A_Q, A_D = 4, 5

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.small_networks import LOCAL_NETWORKS, small_preset
 
 from golden import dendrites as golden_dendrites
 from golden.attention_kinds import attention_sums
@@ -18,6 +17,7 @@ from golden.coefficients import COEFFICIENT_SHIFT, coefficient_values, two_power
 from golden.dendrites import Dendrites, read_out
 from golden.local_taps import local_taps
 from golden.spec import load_preset
+from tests.small_networks import LOCAL_NETWORKS, small_preset
 
 
 def fits(value: int, bits: int) -> bool:

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tests.small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
 
 from golden.checkpoint import FORMAT, Checkpoint, checkpoint_path
 from golden.export import export
@@ -15,6 +14,7 @@ from golden.ranges import checkpoint_widths, format_widths
 from golden.schedule import network_layers
 from golden.spec import SpecError, load_preset, preset_names
 from hw.memory_image import checkpoint_requests, image_requests
+from tests.small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
 
 
 @pytest.fixture

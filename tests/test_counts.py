@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from tests.plain_network import PlainNetwork
-from tests.small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
 
 from golden.counts import bundle_density, count_layers, energy_pj, event_bound
 from golden.integer import IntegerModel
+from tests.plain_network import PlainNetwork
+from tests.small_networks import LOCAL_NETWORKS, random_checkpoint, random_images, small_preset
 
 IMAGES = 2
 CASES = {

@@ -4,11 +4,11 @@ import gzip
 
 import numpy as np
 import pytest
-from tests.small_networks import small_preset
 
 from golden import data
 from golden.data import FASHION_MNIST_DIR, load_split, load_test_images
 from golden.spec import SpecError, load_preset
+from tests.small_networks import small_preset
 
 PACKAGE = (
     "install the Debian package dataset-fashion-mnist,"

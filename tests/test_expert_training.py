@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.small_networks import MOES, random_checkpoint, random_images, small_preset
 
 from golden.checkpoint import CHECKPOINT_DIR, Checkpoint
 from golden.data import load_test_images
@@ -17,6 +16,7 @@ from golden.network import SpikingTransformer
 from golden.sections import Moe
 from golden.spec import load_preset
 from golden.train import start_from
+from tests.small_networks import MOES, random_checkpoint, random_images, small_preset
 
 TOP_2 = Moe(experts=4, hidden=1, top_k=2)
 SEMM = Moe(experts=4, hidden=1, mode="semm")

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.plain_network import fire
 
 from golden.checkpoint import Checkpoint
 from golden.counts import count_layers
@@ -14,6 +13,7 @@ from golden.experts import highest
 from golden.integer import IntegerModel
 from golden.ranges import checkpoint_widths
 from golden.spec import SpecError
+from tests.plain_network import fire
 from tests.small_networks import MOES, random_checkpoint, random_images, small_preset
 
 F = 2**8

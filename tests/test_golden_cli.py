@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.small_networks import random_checkpoint, small_preset
 from typer.testing import CliRunner
 
 from golden.__main__ import app
 from golden.metrics import read_metrics, write_metrics
 from golden.spec import PRESET_DIR, SpecError, preset_names
+from tests.small_networks import random_checkpoint, small_preset
 
 ROOT = Path(__file__).resolve().parent.parent
 

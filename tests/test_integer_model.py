@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 import torch
+
+from golden.export import export
+from golden.integer import IntegerModel
+from golden.network import SpikingTransformer
 from tests.plain_network import PlainNetwork
 from tests.small_networks import (
     EXPERT_NETWORKS,
@@ -12,10 +16,6 @@ from tests.small_networks import (
     random_images,
     small_preset,
 )
-
-from golden.export import export
-from golden.integer import IntegerModel
-from golden.network import SpikingTransformer
 
 ALL = NETWORKS | LOCAL_NETWORKS
 networks = pytest.mark.parametrize("changes", ALL.values(), ids=ALL)

@@ -3,10 +3,8 @@
 import itertools
 
 import numpy as np
-import tests.plain_attention
 import pytest
 import torch
-from tests.small_networks import small_preset
 from torch.nn import functional
 
 from golden.attention import attend
@@ -16,6 +14,8 @@ from golden.dendrites import Dendrites, dendrite_sums, read_out
 from golden.local_branch import local_branch
 from golden.local_taps import local_taps, window_tokens
 from golden.sdt import compare_with_sdt
+from tests import plain_attention
+from tests.small_networks import small_preset
 
 GRIDS = [(4, 4), (4, 14), (5, 5), (6, 4), (7, 7), (11, 3), (14, 14)]
 DILATIONS = [(3, 5), (1,), (3,), (5,), (1, 2, 3)]

@@ -4,13 +4,13 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from tests.small_networks import NETWORKS, random_checkpoint, random_images, small_preset
 
 from golden.checkpoint import Checkpoint
 from golden.integer import IntegerModel
 from golden.ranges import Widths, built_widths, checkpoint_widths, format_widths
 from golden.schedule import network_layers
 from golden.spec import SpecError, load_preset
+from tests.small_networks import NETWORKS, random_checkpoint, random_images, small_preset
 
 FIELDS = ("sums", "biased", "residual", "potential")
 networks = pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.small_networks import LOCAL_NETWORKS, NETWORKS, small_preset
 
 from golden.network import SpikingTransformer
 from golden.schedule import MemoryMap, coefficient_shapes, network_layers
 from golden.spec import SpecError, load_preset, preset_names
+from tests.small_networks import LOCAL_NETWORKS, NETWORKS, small_preset
 
 
 def test_layers_of_tiny():

@@ -4,11 +4,11 @@ import copy
 import json
 
 import pytest
-from tests.small_networks import SMALL, small_preset
 
 from golden.ranges import built_widths
 from golden.schedule import MemoryMap, network_layers
 from golden.spec import PRESET_DIR, SpecError, load_preset, parse_preset, preset_names
+from tests.small_networks import SMALL, small_preset
 
 NAMES = [
     *("base", "base-d3", "base-dyn", "base-lrf", "base-moe"),

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.tiers_design import small_design
 
 from golden.spec import SpecError
 from synth.tiers.assign import BOTTOM, TOP, Options, assign
+from tests.tiers_design import small_design
 
 DESIGN = small_design()
 

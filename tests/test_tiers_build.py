@@ -4,7 +4,6 @@ import filecmp
 from pathlib import Path
 
 import pytest
-from tests.tiers_design import small_design
 
 from golden.metrics import read_metrics
 from golden.spec import SpecError, load_preset
@@ -15,6 +14,7 @@ from synth.asic.synthesis import asic_dir, write_products
 from synth.tiers.assign import Options
 from synth.tiers.build import Stacking, build, prove_style, tiers_dir
 from synth.tiers.checks import file_problems
+from tests.tiers_design import small_design
 
 DESIGN = small_design()
 PRESET = load_preset("tiny")

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.tiers_design import kit_of, shelf_placement, small_design
 
 from golden.spec import SpecError
 from synth.asic.lef import bond_lef
@@ -25,6 +24,7 @@ from synth.tiers.exports import (
 from synth.tiers.exports.check3dblox import check
 from synth.tiers.pictures import draw, write_gds
 from synth.tiers.verilog import tier_verilog
+from tests.tiers_design import kit_of, shelf_placement, small_design
 
 DESIGN = small_design()
 KIT = kit_of(DESIGN)

@@ -4,13 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.tiers_design import small_design
 
 from golden.spec import SpecError
 from synth.asic.cells import standard_cells
 from synth.asic.netlist import Instance, Netlist, Port
 from synth.tiers.design import Design
 from synth.tiers.graywolf import block_of, compare
+from tests.tiers_design import small_design
 
 CHAINS, LENGTH = 8, 30
 

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.tiers_design import small_design
 
 from golden.spec import SpecError
 from synth.tiers.assign import assign
@@ -28,6 +27,7 @@ from synth.tiers.placement.stack import (
     wire_lengths,
 )
 from synth.tiers.thermal import AMBIENT_C, PACKAGE_KM2_W, temperatures
+from tests.tiers_design import small_design
 
 DESIGN = small_design()
 FLAT = np.zeros(DESIGN.instances, np.int64)

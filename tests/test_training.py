@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.small_networks import EXPERT_NETWORKS, NETWORKS, small_preset
 from torch.nn import functional
 
 from golden import compare
@@ -17,6 +16,7 @@ from golden.integer import IntegerModel
 from golden.network import SpikingTransformer
 from golden.spec import SpecError, Train, load_preset
 from golden.train import Run, augment, finish
+from tests.small_networks import EXPERT_NETWORKS, NETWORKS, small_preset
 
 TRAIN = {
     "epochs": 2,
