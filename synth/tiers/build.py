@@ -1,8 +1,7 @@
-"""All products of a stack: assignment, placement, bonds, figures, and a directory a format."""
+"""A stack from a synthesised netlist: assignment, placement, bonds, figures, files."""
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,20 +22,11 @@ from . import pictures
 from .assign import STYLES, Options, assign
 from .bonds import check_room, place_bonds
 from .design import Design
-from .exports import (
-    check3dblox,
-    deffile,
-    hotspot,
-    hypergraphs,
-    iccad2022,
-    open3dflow,
-    seed,
-    threedblox,
-)
+from .exports import deffile
 from .exports.kit import Kit
 from .figures import Figures, measure, timing, uniform_activity, without_wires
 from .placement.stack import Crossing, Placement, outline_for, place
-from .verilog import tier_verilog
+from .products import write_all, write_verilog
 
 FLAT = "2d"
 
@@ -105,8 +95,16 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
     shown = {name: measure(stack, activity, period, timed[name]) for name, stack in stacks.items()}
     folder = tiers_dir(preset, stacking.name)
     with whole_directory(folder) as made:
-        kit = Kit.read(asic_dir(preset))
-        write_all(preset, placed, kit, shown[stacking.name], stacking, period, made)
+        write_all(
+            placed,
+            Kit.read(asic_dir(preset)),
+            shown[stacking.name],
+            sizes,
+            made,
+            name=stacking.name,
+            period_ps=period,
+            fix_memories=stacking.style == "memory-on-logic" or stacking.cut.fix_memories,
+        )
         summary = {name: summarise(one) for name, one in shown.items()}
         summary["options"] = asdict(stacking) | sizes.model_dump()
         (made / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -168,64 +166,6 @@ def activity_of(preset: Preset, design: Design, say: Callable[[str], None]) -> A
         if cell.macro
     ]
     return uniform_activity(design.netlist, macros)
-
-
-def write_all(
-    preset: Preset,
-    placed: Placement,
-    kit: Kit,
-    figures: Figures,
-    stacking: Stacking,
-    period_ps: float,
-    made: Path,
-) -> None:
-    """Write every format into its own directory below ``made``.
-
-    Raises
-    ------
-    SpecError
-        If a check of the written files fails.
-    """
-    design, sizes = placed.design, preset.asic
-    folders = {name: made / name for name in ("hypergraph", "3dblox", "hotspot", "def", "pictures")}
-    if placed.count == 2:
-        folders |= {name: made / name for name in ("pin3d", "iccad2022", "open3dflow")}
-    for folder in folders.values():
-        folder.mkdir()
-    write_verilog(placed, made / "verilog")
-    fixed = stacking.style == "memory-on-logic" or stacking.cut.fix_memories
-    hypergraphs.write(design, placed.tiers, folders["hypergraph"], fix_memories=fixed)
-    counted = hypergraphs.recount(folders["hypergraph"])
-    crossing = len(np.unique(placed.crossing.net))
-    if counted != crossing:
-        raise SpecError(f"the files' cut is {counted}, the placement's {crossing}: a bug")
-    threedblox.write(placed, kit, folders["3dblox"], period_ps=period_ps)
-    broken = check3dblox.check(folders["3dblox"] / "stack.3dbx")
-    if broken:
-        raise SpecError(f"the 3DBlox package breaks {len(broken)} rules, first: {broken[0]}")
-    hotspot.write(figures.power_w, placed.outline, folders["hotspot"])
-    for name in [f"tier{tier}.def" for tier in range(placed.count)]:
-        shutil.copy(folders["3dblox"] / name, folders["def"] / name)
-    pictures.draw(placed, folders["pictures"], stacking.name)
-    pictures.write_gds(placed, folders["pictures"] / "stack.gds")
-    if placed.count == 2:
-        seed.write(
-            placed, kit, folders["pin3d"], period_ps=period_ps, utilisation=sizes.utilisation
-        )
-        iccad2022.write(
-            placed,
-            folders["iccad2022"],
-            utilisation=sizes.utilisation,
-            pitch=sizes.pitch_um,
-        )
-        open3dflow.write(placed, folders["open3dflow"])
-
-
-def write_verilog(placed: Placement, folder: Path) -> None:
-    """Write a module for each tier and the top that joins them."""
-    folder.mkdir()
-    for name, text in tier_verilog(placed.design, placed.tiers).items():
-        (folder / name).write_text(text)
 
 
 def counts(placed: Placement) -> dict[str, float]:
