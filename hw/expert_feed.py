@@ -36,7 +36,8 @@ class ExpertFeed(wiring.Component):
 
     Latency and resources
     ---------------------
-    A chunk leaves 6 cycles after its token's last chunk came, if nothing waits before it.
+    A chunk leaves 5 cycles after its token's last chunk came, if nothing waits before it, and one
+    more for each of the tile's experts before the first that serves.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 from golden.spec import SpecError
 from hw.aligned_merge import AlignedMerge
 from hw.dispatcher import Dispatcher
+from hw.expert_feed import ExpertFeed
 from hw.expert_walk import ExpertWalk
 from hw.layouts import token_layout
 from hw.router import Router
@@ -162,6 +163,33 @@ def test_walk_to_the_cycle():
     cycles = [2, 3, 4, 5, 8, 9, 10, 11]
     wanted = [(20 + k % 2, row, k % 2) for k, row in enumerate(rows)]
     assert taps == dict(zip(cycles, wanted, strict=True))
+
+
+def test_feed_to_the_cycle():
+    """A token for the second expert comes in cycle 0; its job is under way until it is taken."""
+    dut = ExpertFeed(
+        sizes=SIZES, shape=TOKEN, tokens=2, chunks=1, lanes=8, all_lanes=8, time_steps=2
+    )
+    seen = []
+
+    async def bench(ctx):
+        ctx.set(dut.config, {"experts": {"dispatch": 1}})
+        ctx.set(dut.tokens.payload, {"bundles": [3] * 8, "routes": [0, 1], "row": 5, "last": 1})
+        ctx.set(dut.tokens.valid, 1)
+        ctx.set(dut.o.ready, 1)
+        for cycle in range(12):
+            if ctx.get(dut.o.valid):
+                assert ctx.get(dut.o.payload.bundles.as_value()) == 0xFFFF
+                seen.append(cycle)
+            if ctx.get(dut.jobs.valid):
+                assert ctx.get(dut.jobs.payload.row) == 5
+            assert ctx.get(dut.busy) == (0 < cycle < 11), f"cycle {cycle}"
+            ctx.set(dut.jobs.ready, cycle == 10)
+            await ctx.tick()
+            ctx.set(dut.tokens.valid, 0)
+
+    simulate(dut, bench)
+    assert seen == [6]
 
 
 def test_merge_to_the_cycle():

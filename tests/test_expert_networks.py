@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from golden.integer import IntegerModel
+from hw.work_counters import TILE_WORDS
 from sim.streams import REGIMES
 from tests.small_networks import random_checkpoint, random_images, small_preset
 from tests.test_tiles import EIGHT
@@ -91,11 +93,20 @@ def test_networks_with_experts(case, tmp_path):
     checkpoint = random_checkpoint(preset, seed=seed)
     if experts is not None:
         checkpoint = push(checkpoint, experts)
-    check_network(
-        preset,
-        checkpoint,
-        random_images(preset, 3),
-        f"experts-{seed}",
-        tmp_path,
-        regime=REGIMES[seed % 4],
+    images = random_images(preset, 3)
+    _, _, lines = check_network(
+        preset, checkpoint, images, f"experts-{seed}", tmp_path, regime=REGIMES[seed % 4]
     )
+    trace = IntegerModel(checkpoint).run(images).layers
+    served = {
+        f"{name}.expert{expert}": tokens
+        for name, record in trace.items()
+        if record.layer.kind == "router"
+        for expert, tokens in enumerate(record.routed.amax(0).sum(1).T.tolist())
+    }
+    for index, line in enumerate(lines):
+        for name, tokens in served.items():
+            assert line["work"][name] == tokens[index], f"image {index}, {name}"
+        for tile in range(preset.engine.tiles):
+            spent = sum(line["work"][f"tile{tile}.{word}"] for word in TILE_WORDS)
+            assert spent == line["cycles"] + 1, f"image {index}, tile {tile}"
