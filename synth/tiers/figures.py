@@ -12,7 +12,7 @@ import numpy as np
 
 from synth.asic.netlist import Netlist
 from synth.asic.power import Activity, Power, estimate
-from synth.asic.timing import MemoryPath, Timing, analyse
+from synth.asic.timing import MemoryPath, Timing, analyse, default_wires
 
 from .design import Design
 from .placement.stack import Placement, wire_lengths
@@ -162,19 +162,20 @@ def power_map(
     column = np.clip(middle_x / outline.width * GRID, 0, GRID - 1).astype(int)
     row = np.clip(middle_y / outline.height * GRID, 0, GRID - 1).astype(int)
     block = (placement.tiers * GRID + row) * GRID + column
-    clock_um = clock_tree_um(placement)
     total: dict[str, float] = {}
     watts = np.zeros(placement.count * GRID * GRID)
     for number in range(len(watts)):
         members = [design.netlist.instances[one] for one in np.flatnonzero(block == number)]
         part = replace(design.netlist, instances=members)
-        share = clock_um[number // GRID**2] / GRID**2
-        found = estimate(
-            *(part, design.library, activity, period_ps, wires), bonds=bonds, clock_um=share
-        )
+        found = estimate(part, design.library, activity, period_ps, wires, bonds=bonds)
         for cause, milliwatts in vars(found).items():
             total[cause] = total.get(cause, 0.0) + milliwatts
         watts[number] = found.total / 1000
+    # A tier's clock tree as a whole, for its repeaters are whole ones; spread over the tier.
+    for tier, um in enumerate(clock_tree_um(placement)):
+        tree = 2 * default_wires(design.library).energy_fj(um, design.library.voltage) / period_ps
+        total["clock"] += tree
+        watts[tier * GRID**2 : (tier + 1) * GRID**2] += tree / 1000 / GRID**2
     return Power(**total), watts.reshape(placement.count, GRID, GRID)
 
 
