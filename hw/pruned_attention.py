@@ -75,17 +75,22 @@ class PrunedAttention(wiring.Component):
 
         slices = rank.head_channels // rank.lanes
         head, place = Signal(range(rank.heads)), Signal(range(slices))
+        # Silence must end with the image: nobody else says when the last slice has left.
+        token, over = Signal(range(rank.tokens)), Signal()
         speaks, last = Signal(), place == slices - 1
+        gives = self.reading & ~over
         m.d.comb += [
             speaks.eq(rank.mask.bit_select(head, 1)),
-            self.o.valid.eq(self.reading & (core.o.valid | ~speaks)),
+            self.o.valid.eq(gives & (core.o.valid | ~speaks)),
             self.o.payload.eq(Mux(speaks, core.o.payload.as_value(), 0)),
-            core.o.ready.eq(self.reading & speaks & self.o.ready),
+            core.o.ready.eq(gives & speaks & self.o.ready),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += place.eq(Mux(last, 0, place + 1))
             with m.If(last):
-                m.d.sync += head.eq(Mux(head == rank.heads - 1, 0, head + 1))
+                m.d.sync += head.eq(head + 1)
+                with m.If(head == rank.heads - 1):
+                    m.d.sync += [head.eq(0), token.eq(token + 1), over.eq(token == rank.tokens - 1)]
         with m.If(self.start):
-            m.d.sync += [head.eq(0), place.eq(0)]
+            m.d.sync += [head.eq(0), place.eq(0), token.eq(0), over.eq(0)]
         return m

@@ -5,6 +5,9 @@ import re
 
 import pytest
 import torch
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from golden.counts import count_layers
@@ -15,6 +18,8 @@ from golden.spec import SpecError
 from hw.build import make_accelerator
 from hw.head_map import HeadMap, Heads
 from hw.head_rank import HeadRank
+from hw.layouts import bundles_layout, values_layout
+from hw.pruned_attention import PrunedAttention
 from sim.cycles import prune
 from sim.streams import REGIMES
 from tests.small_networks import random_checkpoint, random_images, small_preset
@@ -164,6 +169,73 @@ def test_addresses_ahead(kept):
         for _ in range(2):
             await layer(ctx, Heads.QUERIES, queries)
             await layer(ctx, Heads.KEPT, whole)
+
+    simulate(dut, bench)
+
+
+class Loud(wiring.Component):
+    """In place of a core: takes everything and spikes all the time."""
+
+    def __init__(self, lanes: int, time_steps: int) -> None:
+        self.bits = lanes * time_steps
+        super().__init__(
+            {
+                "i": In(stream.Signature(values_layout(lanes, time_steps, 2))),
+                "o": Out(stream.Signature(bundles_layout(lanes, time_steps))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.d.comb += [self.i.ready.eq(1), self.o.valid.eq(1)]
+        m.d.comb += self.o.payload.as_value().eq((1 << self.bits) - 1)
+        return m
+
+
+@pytest.mark.parametrize("keeps", range(3))
+def test_silence_ends_with_the_image(keeps):
+    """As many slices as an image has, silent but for the kept head, and none after the last."""
+    heads, tokens, width, steps, lanes = 3, 4, 4, 2, 2
+    rank = HeadRank(
+        heads=heads,
+        count=1,
+        tokens=tokens,
+        head_channels=width,
+        time_steps=steps,
+        lanes=lanes,
+    )
+    dut, rng = PrunedAttention(Loud(lanes, steps), rank), random.Random(keeps)
+    slices = width // lanes
+
+    async def begin(ctx, *, ranking, reading):
+        ctx.set(dut.ranking, ranking)
+        ctx.set(dut.reading, reading)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+
+    async def bench(ctx):
+        for _ in range(2):
+            await begin(ctx, ranking=1, reading=0)
+            ctx.set(dut.i.valid, 1)
+            for place in range(tokens * heads * slices):
+                one = place // slices % heads == keeps
+                ctx.set(dut.i.payload, {"values": [[int(one)] * steps] * lanes})
+                await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+            for _ in range(6):
+                await ctx.tick()
+            await begin(ctx, ranking=0, reading=1)
+            found = []
+            for _ in range(6 * tokens * heads * slices):
+                ready = rng.random() < 0.5
+                ctx.set(dut.o.ready, ready)
+                if ready and ctx.get(dut.o.valid):
+                    found.append(ctx.get(dut.o.payload.as_value()) != 0)
+                await ctx.tick()
+            ctx.set(dut.o.ready, 0)
+            wanted = [head == keeps for head in range(heads) for _ in range(slices)] * tokens
+            assert found == wanted
 
     simulate(dut, bench)
 
