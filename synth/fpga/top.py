@@ -60,7 +60,7 @@ class Top(Elaboratable):
 
     Overview
     --------
-    Everything runs on one clock, from the board's PLL, and is in reset until the PLL has locked.
+    Everything runs on one clock, from the board's PLL, and waits until the PLL has locked.
 
     Design
     ------
@@ -104,7 +104,10 @@ class Top(Elaboratable):
 
     def _clock(self, m: Module, platform) -> None:
         """Make the clock domain; nextpnr derives its constraint from crystal and PLL."""
-        m.domains.sync = domain = ClockDomain("sync")
+        # Flip-flops hold their initial values from configuration on, so no reset is needed where
+        # the clock can wait for the PLL; a reset is a wire to a third of all flip-flops.
+        gated = bool(self.pll) and self.board.family == "ecp5"
+        m.domains.sync = domain = ClockDomain("sync", reset_less=gated)
         port = platform.request(self.board.clock[0], 0, dir="-")
         if self.board.pll == "pad" and self.pll:
             source = port.io
@@ -113,13 +116,18 @@ class Top(Elaboratable):
             source = crystal.i
         locked = Signal(init=1)
         if self.pll:
+            output = Signal()
             make = _ehxplll if self.board.family == "ecp5" else _sb_pll40
-            m.submodules.pll = make(self.board, self.pll, source, domain.clk, locked)
+            m.submodules.pll = make(self.board, self.pll, source, output, locked)
+        if gated:
+            m.submodules.gate = Instance("DCCA", i_CLKI=output, i_CE=locked, o_CLKO=domain.clk)
+        elif self.pll:
+            m.d.comb += domain.clk.eq(output)
         else:
             m.d.comb += domain.clk.eq(source)
-        # Flip-flops hold their initial values from configuration on, so no other reset is needed.
-        # Block RAMs of the iCE40 read 0 for a few microseconds more; the host is slower than that.
-        m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
+        if not gated:
+            # Block RAMs of the iCE40 read 0 for a few microseconds more; the host is slower.
+            m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
 
 
 def _ehxplll(board: Board, pll: Pll, source, output, locked: Signal) -> Instance:
