@@ -32,9 +32,9 @@ def test_packer_is_its_netlist(tmp_path):
 
 @pytest.mark.slow
 def test_a_changed_netlist_is_not(tmp_path):
-    """One input of one cell inverted; the proof names what it breaks."""
+    """A carry inverted; the proof names what it breaks."""
     tamper = [
-        f"mutate -list 1 -seed 3 -mode inv -o {tmp_path}/change.ys",
+        f"mutate -list 1 -seed 4 -mode inv -o {tmp_path}/change.ys",
         f"script {tmp_path}/change.ys",
     ]
     (proof,) = proofs(["packer"], tmp_path, tamper=tamper).values()
