@@ -90,31 +90,34 @@ def coefficient_shapes(preset: Preset) -> dict[str, tuple[int, int]]:
 
 def local_term(preset: Preset) -> LocalTerm:
     """The local branch of LRF-SSA."""
-    net, quant = preset.network, preset.quant
+    quant = preset.quant
     return LocalTerm(
-        grid=preset.grid,
-        dilations=preset.dilations,
-        causal=net.local_causal,
-        weight_bits=quant.local_bits,
-        frac_bits=quant.local_frac_bits,
-        blocks=net.blocks,
+        **_branch(preset), weight_bits=quant.local_bits, frac_bits=quant.local_frac_bits
     )
 
 
 def dendrite_term(preset: Preset) -> DendriteTerm:
     """Dendrites and local branch of LRF-Dyn."""
-    net, quant = preset.network, preset.quant
+    quant = preset.quant
     return DendriteTerm(
-        grid=preset.grid,
-        dilations=preset.dilations,
-        causal=net.local_causal,
-        dendrites=net.dendrites,
+        **_branch(preset),
+        dendrites=preset.network.dendrites,
         state_bits=quant.state_bits,
         state_frac_bits=quant.state_frac_bits,
         read_bits=quant.read_bits,
         read_frac_bits=quant.read_frac_bits,
-        blocks=net.blocks,
     )
+
+
+def _branch(preset: Preset) -> dict:
+    """What every local branch is made from."""
+    net = preset.network
+    return {
+        "grid": preset.grid,
+        "dilations": preset.dilations,
+        "causal": net.local_causal,
+        "blocks": net.blocks,
+    }
 
 
 def _rank(preset: Preset) -> HeadRank:

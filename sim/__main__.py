@@ -1,6 +1,8 @@
-"""Commands: ``python -m sim list``, ``block``, ``run``, ``gates``, ``record`` and ``uart``."""
+"""``python -m sim``: blocks, whole networks and netlists in simulation, and what they measure."""
 
+import functools
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,19 @@ CAUSAL_TOKENS = (4, 9, 16)
 app = typer.Typer(add_completion=False, help="Simulate blocks on Verilator against golden vectors.")
 
 
+def simulates(command: Callable) -> Callable:
+    """Turn a simulation that fails into one line and exit status 1, and other errors as usual."""
+
+    @functools.wraps(command)
+    def wrapped(*args, **kwargs):
+        try:
+            return command(*args, **kwargs)
+        except verilator.SimulationError as error:
+            raise _stop(str(error)) from None
+
+    return friendly_errors(wrapped)
+
+
 @app.command("list")
 def list_blocks() -> None:
     """Name the blocks that have a bench."""
@@ -32,6 +47,7 @@ def list_blocks() -> None:
 
 
 @app.command()
+@simulates
 def block(
     name: str,
     waves: bool = typer.Option(False, help="Record waveforms."),
@@ -43,17 +59,14 @@ def block(
     if name not in BLOCKS:
         raise _stop(f"no block {name}: known are {', '.join(sorted(BLOCKS))}")
     waves = waves or verilator.waves_from_environment()
-    try:
-        outcome = run_bench(name, BLOCKS[name], seed=seed, waves=waves, progress=typer.echo)
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    outcome = run_bench(name, BLOCKS[name], seed=seed, waves=waves, progress=typer.echo)
     tests = f"{len(outcome.tests)} tests passed in {outcome.seconds:.1f} s"
     wave = f", waveform {verilator.shown(outcome.directory / 'dump.vcd')}" if waves else ""
     typer.echo(f"{name}: {tests}, seed {outcome.seed}{wave}")
 
 
 @app.command("run")
-@friendly_errors
+@simulates
 def run_accelerator(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
     images: Annotated[int | None, typer.Option(help="First so many test images.", min=1)] = None,
@@ -66,19 +79,13 @@ def run_accelerator(
 
     spec = load_preset(preset)
     waves = waves or verilator.waves_from_environment()
-    try:
-        figures = simulate(
-            spec, checkpoint, images, regime=regime, waves=waves, progress=typer.echo
-        )
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    figures = simulate(spec, checkpoint, images, regime=regime, waves=waves, progress=typer.echo)
     typer.echo(report(figures))
-    if figures["rtl.mismatches"]:
-        raise _stop(f"{figures['rtl.mismatches']} images differ from the integer model")
+    _demand_equal(figures["rtl.mismatches"])
 
 
 @app.command("tiles")
-@friendly_errors
+@simulates
 def compare_tiles(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base",
     tiles: Annotated[int, typer.Option(help="Tiles to compare with one.")] = 4,
@@ -89,24 +96,20 @@ def compare_tiles(
     """Measure several tiles against one of the same kind, on the same images."""
     from .cycles import compare, report
 
-    try:
-        figures = compare(
-            load_preset(preset),
-            tiles=tiles,
-            lanes=lanes,
-            neuron_lanes=neuron_lanes,
-            count=images,
-            progress=typer.echo,
-        )
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    figures = compare(
+        load_preset(preset),
+        tiles=tiles,
+        lanes=lanes,
+        neuron_lanes=neuron_lanes,
+        count=images,
+        progress=typer.echo,
+    )
     typer.echo(report(figures, tiles))
-    if figures["tiles.mismatches"]:
-        raise _stop(f"{figures['tiles.mismatches']} images differ from the integer model")
+    _demand_equal(figures["tiles.mismatches"])
 
 
 @app.command("heads")
-@friendly_errors
+@simulates
 def compare_heads(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base-d3",
     images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 20,
@@ -114,18 +117,14 @@ def compare_heads(
     """Measure a network with pruned heads against all heads, on the same images."""
     from .cycles import prune
 
-    try:
-        figures = prune(load_preset(preset), count=images, progress=typer.echo)
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    figures = prune(load_preset(preset), count=images, progress=typer.echo)
     for name, value in figures.items():
         typer.echo(f"{name:40}{value:8.3f}")
-    if figures["d3.mismatches"]:
-        raise _stop(f"{figures['d3.mismatches']} images differ from the integer model")
+    _demand_equal(figures["d3.mismatches"])
 
 
 @app.command("dispatch")
-@friendly_errors
+@simulates
 def soak_dispatcher(
     preset: Annotated[str, typer.Option(help="Whose metrics get the figures.")] = "base-moe",
     tokens: Annotated[int, typer.Option(help="Random tokens, at least so many.", min=1)] = 100_000,
@@ -137,11 +136,8 @@ def soak_dispatcher(
     from .dispatch_soak import Shape
     from .soak import soak
 
-    try:
-        shape = Shape(tiles=tiles, experts=experts, steps=steps)
-        found = soak(load_preset(preset).name, tokens, shape=shape, progress=typer.echo)
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    shape = Shape(tiles=tiles, experts=experts, steps=steps)
+    found = soak(load_preset(preset).name, tokens, shape=shape, progress=typer.echo)
     typer.echo(
         f"{found['tokens']} tokens to {experts} experts on {tiles} tiles, {found['served']} jobs:"
         f" {found['lost']} lost, {found['doubled']} doubled, {found['wrong']} wrong"
@@ -151,7 +147,7 @@ def soak_dispatcher(
 
 
 @app.command("gates")
-@friendly_errors
+@simulates
 def run_gates(
     files: Annotated[list[Path], typer.Argument(help="Verilog: netlist, top, models of cells.")],
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
@@ -162,21 +158,17 @@ def run_gates(
     """Classify test images on a netlist of gates, flat or in tiers."""
     from .gates import simulate_gates
 
-    try:
-        lines = simulate_gates(load_preset(preset), files, images, checkpoint, progress=typer.echo)
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    lines = simulate_gates(load_preset(preset), files, images, checkpoint, progress=typer.echo)
     wrong = sum(not line["equal"] for line in lines)
     if record:
         found = {f"{record}.images": len(lines), f"{record}.mismatches": wrong}
         write_metrics(load_preset(preset).name, found)
     typer.echo(f"{len(lines)} images on {files[0]}, {wrong} mismatches")
-    if wrong:
-        raise _stop(f"{wrong} images differ from the integer model")
+    _demand_equal(wrong)
 
 
 @app.command("lanes")
-@friendly_errors
+@simulates
 def count_lanes(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base",
     lanes: Annotated[list[int] | None, typer.Option(help="May be given again.", min=1)] = None,
@@ -185,14 +177,12 @@ def count_lanes(
     """Measure the cycles of an image on engines of 4 to 64 lanes, for `synth.fpga growth`."""
     from .growth import cycles_of_lanes
 
-    try:
-        cycles_of_lanes(load_preset(preset), lanes or LANES, images, typer.echo)
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    figures = cycles_of_lanes(load_preset(preset), lanes or LANES, images, typer.echo)
+    _demand_equal(sum(value for name, value in figures.items() if name.endswith(".mismatches")))
 
 
 @app.command("axi")
-@friendly_errors
+@simulates
 def run_axi_ports(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
     images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 3,
@@ -206,15 +196,12 @@ def run_axi_ports(
 
     spec = load_preset(preset)
     trained = Checkpoint.load(checkpoint or checkpoint_path(spec), spec)
-    try:
-        outcome = run_axi(trained, load_test_images(spec, images)[0], progress=typer.echo)
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    outcome = run_axi(trained, load_test_images(spec, images)[0], progress=typer.echo)
     typer.echo(f"{len(outcome.tests)} tests with {images} images passed in {outcome.seconds:.0f} s")
 
 
 @app.command("attention")
-@friendly_errors
+@simulates
 def attention_cycles(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "base-lrf",
     images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 2,
@@ -240,7 +227,7 @@ def attention_cycles(
 
 
 @app.command("record")
-@friendly_errors
+@simulates
 def run_record(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
     images: Annotated[int, typer.Option(help="First so many test images.", min=1)] = 1,
@@ -250,15 +237,12 @@ def run_record(
     from .recorder import record
 
     spec = load_preset(preset)
-    try:
-        path = record(spec, build_dir(spec.name) / "asic", images, checkpoint, progress=typer.echo)
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
+    path = record(spec, build_dir(spec.name) / "asic", images, checkpoint, progress=typer.echo)
     typer.echo(f"wrote {path}")
 
 
 @app.command("uart")
-@friendly_errors
+@simulates
 def run_board(
     command: Annotated[
         list[str] | None,
@@ -279,12 +263,15 @@ def run_board(
                 status = subprocess.run(words).returncode
             else:
                 status = board.wait()
-    except verilator.SimulationError as error:
-        raise _stop(str(error)) from None
     except KeyboardInterrupt:
         status = 0
     typer.echo(board.summary)
     raise typer.Exit(status)
+
+
+def _demand_equal(mismatches: float) -> None:
+    if mismatches:
+        raise _stop(f"{mismatches:.0f} images differ from the integer model")
 
 
 def _stop(message: str) -> typer.Exit:

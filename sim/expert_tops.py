@@ -11,7 +11,7 @@ from hw.dispatcher import Dispatcher
 from hw.router import Router
 from hw.storage import Storage, connect_write
 
-from .tops import Rom
+from .tops import Rom, read_out
 
 
 class RouterTop(wiring.Component):
@@ -42,12 +42,8 @@ class RouterTop(wiring.Component):
         m.submodules.block = block = self.block
         m.submodules.routes = routes = Storage(block.tokens, len(block.write_data))
         connect_write(m, routes, block)
-        left, row = Signal(range(block.tokens * block.slices + 1)), Signal(range(block.tokens))
-        m.d.comb += [
-            block.i.payload.eq(self.i.payload),
-            routes.read_addr.eq(row),
-            self.o.payload.eq(routes.read_data),
-        ]
+        left = Signal(range(block.tokens * block.slices + 1))
+        m.d.comb += block.i.payload.eq(self.i.payload)
         with m.FSM():
             with m.State("START"):
                 m.d.comb += block.start.eq(1)
@@ -62,17 +58,7 @@ class RouterTop(wiring.Component):
                     m.d.sync += left.eq(left - 1)
                 with m.If((left == 0) & ~block.busy):
                     m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += routes.read_en.eq(1)
-                m.next = "GIVE"
-            with m.State("GIVE"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.d.sync += row.eq(row + 1)
-                    m.next = "READ"
-                    with m.If(row == block.tokens - 1):
-                        m.d.sync += row.eq(0)
-                        m.next = "START"
+            read_out(m, routes, self.o)
         return m
 
 

@@ -230,14 +230,10 @@ class FillTop(wiring.Component):
         m = Module()
         m.submodules.block = block = self.block
         m.submodules.store = store = Storage(self.rows, Shape.cast(self.shape).width)
-        row = Signal(range(self.rows))
-        last = row == self.rows - 1
         m.d.comb += [
             block.i.payload.eq(self.i.payload),
             *(getattr(block, name).eq(getattr(self, name)) for name in self._others),
             *(getattr(store, theirs).eq(getattr(block, ours)) for ours, theirs in WRITE.items()),
-            store.read_addr.eq(row),
-            Value.cast(self.o.payload).eq(store.read_data),
         ]
         # What comes after the last word of a storage waits until the storage is read.
         full = block.write_en & (block.write_addr == self.rows - 1)
@@ -252,18 +248,25 @@ class FillTop(wiring.Component):
                 ]
                 with m.If(full):
                     m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += store.read_en.eq(1)
-                m.next = "GIVE"
-            with m.State("GIVE"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.d.sync += row.eq(row + 1)
-                    m.next = "READ"
-                    with m.If(last):
-                        m.d.sync += row.eq(0)
-                        m.next = "START"
+            read_out(m, store, self.o)
         return m
+
+
+def read_out(m: Module, store: Storage, o: stream.Interface) -> None:
+    """Add the state READ, which gives the rows of a storage to a stream and ends in START."""
+    row = Signal(range(store.rows))
+    m.d.comb += [store.read_addr.eq(row), Value.cast(o.payload).eq(store.read_data)]
+    with m.State("READ"):
+        m.d.comb += store.read_en.eq(1)
+        m.next = "GIVE"
+    with m.State("GIVE"):
+        m.d.comb += o.valid.eq(1)
+        with m.If(o.ready):
+            m.d.sync += row.eq(row + 1)
+            m.next = "READ"
+            with m.If(row == store.rows - 1):
+                m.d.sync += row.eq(0)
+                m.next = "START"
 
 
 def packer_top(**parameters) -> FillTop:

@@ -83,23 +83,32 @@ def test_ranking(heads, count, lanes):
     simulate(dut, bench)
 
 
-@pytest.mark.parametrize("units", [1, 2])
-@pytest.mark.parametrize("kept", [[0], [3], [1, 2], [0, 1, 3]])
-def test_addresses_of_heads(kept, units):
-    """Heads of 3 parts of some rows from row 5 on; two tokens; steps in every cycle or not."""
-    rows, heads, base = 4 * units, 4, 5
+HEADS, BASE = 4, 5
+KEPT = [[0], [3], [1, 2], [0, 1, 3]]
+
+
+def head_map(kept, *, rows: int, units: int, ahead: bool) -> tuple[HeadMap, list, list]:
+    """A map of heads of 3 parts from ``BASE`` on; rows of each head's Q; all rows of kept heads."""
     dut = HeadMap(
         address_bits=8,
-        heads=heads,
+        heads=HEADS,
         count=len(kept),
         part_rows=rows,
         part_units=units,
-        ahead=False,
+        ahead=ahead,
     )
+    queries = [[BASE + (3 * h + 2) * rows + r for r in range(rows)] for h in range(HEADS)]
+    return dut, queries, [[BASE + 3 * h * rows + r for r in range(3 * rows)] for h in kept]
+
+
+@pytest.mark.parametrize("units", [1, 2])
+@pytest.mark.parametrize("kept", KEPT)
+def test_addresses_of_heads(kept, units):
+    """Two tokens; steps in every cycle or not."""
+    rows = 4 * units
+    dut, queries, whole = head_map(kept, rows=rows, units=units, ahead=False)
     rng = random.Random(units)
-    queries = [[base + (3 * h + 2) * rows + r for r in range(rows)] for h in range(heads)]
-    whole = [[base + 3 * h * rows + r for r in range(3 * rows)] for h in kept]
-    plain = [[base + r for r in range(3 * rows)]]
+    plain = [[BASE + r for r in range(3 * rows)]]
 
     async def layer(ctx, mode, found):
         ctx.set(dut.mode, mode)
@@ -108,7 +117,7 @@ def test_addresses_of_heads(kept, units):
         ctx.set(dut.start, 0)
         for _ in range(2):
             for count, wanted in enumerate(row for head in found for row in head):
-                ctx.set(dut.addr, base + count)
+                ctx.set(dut.addr, BASE + count)
                 ends = count % 4 == 3
                 ctx.set(dut.step, ends)
                 assert ctx.get(dut.mapped) == wanted, f"{mode}, count {count}"
@@ -128,26 +137,17 @@ def test_addresses_of_heads(kept, units):
     simulate(dut, bench)
 
 
-@pytest.mark.parametrize("kept", [[0], [3], [1, 2], [0, 1, 3]])
+@pytest.mark.parametrize("kept", KEPT)
 def test_addresses_ahead(kept):
     """A row a unit; the address is the one after a step of the same cycle, as of the drain."""
-    rows, heads, base = 2, 4, 5
-    dut = HeadMap(
-        address_bits=8,
-        heads=heads,
-        count=len(kept),
-        part_rows=rows,
-        part_units=rows,
-        ahead=True,
-    )
+    dut, queries, whole = head_map(kept, rows=2, units=2, ahead=True)
     rng = random.Random(len(kept))
-    queries = [base + (3 * h + 2) * rows + r for h in range(heads) for r in range(rows)]
-    whole = [base + 3 * h * rows + r for h in kept for r in range(3 * rows)]
 
-    async def layer(ctx, mode, wanted):
+    async def layer(ctx, mode, found):
+        wanted = [row for head in found for row in head]
         ctx.set(dut.mode, mode)
         ctx.set(dut.start, 1)
-        ctx.set(dut.addr, base)
+        ctx.set(dut.addr, BASE)
         assert ctx.get(dut.mapped) == wanted[0], f"{mode}, start"
         await ctx.tick()
         ctx.set(dut.start, 0)
@@ -157,9 +157,9 @@ def test_addresses_ahead(kept):
             steps = rng.random() < 0.6
             place += steps
             ctx.set(dut.step, steps)
-            ctx.set(dut.addr, base + place % len(wanted))
-            found = ctx.get(dut.mapped)
-            assert found == wanted[place % len(wanted)], f"{mode}, cycle {cycle}, place {place}"
+            ctx.set(dut.addr, BASE + place % len(wanted))
+            mapped = ctx.get(dut.mapped)
+            assert mapped == wanted[place % len(wanted)], f"{mode}, cycle {cycle}, place {place}"
             await ctx.tick()
         ctx.set(dut.step, 0)
 
