@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from golden.spec import SpecError
+from synth.asic.power import estimate
+from synth.asic.timing import default_wires
 from synth.tiers.assign import assign
 from synth.tiers.bonds import Grid, place_bonds
 from synth.tiers.figures import (
@@ -197,7 +199,14 @@ def test_longer_wires_cost_time_and_power(flat):
 def test_clock_is_a_tree_of_its_own(stacked):
     wires, bonds = net_lengths(stacked)
     assert 0 not in wires and bonds[0] == 1
-    assert all(length > 0 for length in clock_tree_um(stacked))
+    trees = clock_tree_um(stacked)
+    assert all(length > 0 for length in trees)
+    # Two transitions a cycle, by hand as far as no repeater is needed.
+    activity, wires = uniform_activity(DESIGN.netlist, []), default_wires(DESIGN.library)
+    assert max(trees) < wires.span_um
+    ends = estimate(DESIGN.netlist, DESIGN.library, activity, 1000.0).clock
+    found = measure(stacked, activity, 1000.0, timing(stacked)).power.clock
+    assert found == pytest.approx(ends + 2 * 0.105 * sum(trees) * 1.1**2 / 2 / 1000)
 
 
 def test_temperature_of_even_power_is_known():

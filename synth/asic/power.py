@@ -77,7 +77,6 @@ def estimate(
     *,
     bonds: Mapping[int, int] | None = None,
     wires: Wires | None = None,
-    clock_um: float = 0.0,
 ) -> Power:
     """Add up the energy of a cycle and divide by the period.
 
@@ -86,7 +85,6 @@ def estimate(
     activity : of nets and macros
     period_ps : of the clock
     lengths, bonds : um of wire and crossings of each net; the clock's are not read
-    clock_um : wire of the whole clock tree
     wires : by default those of :func:`synth.asic.timing.default_wires`
     """
     wires = wires or default_wires(library)
@@ -111,6 +109,5 @@ def estimate(
                 found["wires"] += toggles * wire
                 if not cell.macro:
                     found["cells"] += toggles * cell.energy_fj
-    found["clock"] += 2 * wires.energy_fj(clock_um, library.voltage)
     per_cycle = {name: energy / period_ps for name, energy in found.items()}
     return Power(**per_cycle, leakage=leakage * 1e-6)
