@@ -25,6 +25,12 @@ FPGA := $(wildcard synth/fpga/*.py)
 ASIC := $(wildcard synth/asic/*.py) synth/yosys.py
 LIMIT := $(if $(filter all,$(IMAGES)),,--images $(IMAGES))
 
+PRESETS := $(sort $(patsubst presets/%.toml,%,$(wildcard presets/*.toml)))
+
+ifeq ($(filter $(PRESET),$(PRESETS)),)
+$(error no preset $(PRESET): known are $(PRESETS))
+endif
+
 export WAVES
 
 .PHONY: all test verilog axi sim mapped fpga asic program tiers stacked train metrics lint clean help setup
@@ -36,7 +42,7 @@ help: ## this list
 	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [BOARD=name] [STYLE=name] [IMAGES=n|all] [WAVES=1]"
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
 	  | awk -F'\t' '{printf "  %-9s %s\n", $$1, $$2}'
-	@echo "presets: $(sort $(patsubst presets/%.toml,%,$(wildcard presets/*.toml)))"
+	@echo "presets: $(PRESETS)"
 	@echo "boards: $(BOARDS)"
 
 setup: $(READY) ## virtual environment with pinned tools

@@ -69,15 +69,11 @@ def compare(
     """
     engine = {"lanes": lanes, "neuron_lanes": neuron_lanes, "counters": True}
     changes = {f"engine__{name}": value for name, value in engine.items()}
+    engines = [preset.replace(engine__tiles=number, **changes) for number in (1, tiles)]
     images, _ = load_test_images(preset, count)
     checkpoint = Checkpoint.load(checkpoint_path(preset), preset)
     alone, together = (
-        measure(
-            replace(checkpoint, preset=preset.replace(engine__tiles=number, **changes)),
-            images,
-            progress,
-        )
-        for number in (1, tiles)
+        measure(replace(checkpoint, preset=each), images, progress) for each in engines
     )
 
     def speed_up(*names: str) -> float:
