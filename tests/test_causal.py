@@ -101,6 +101,7 @@ class Late(Elaboratable):
         ctx.set(self.loaded, 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, phases=NO_SHRINK)
 @given(
     steps=st.sampled_from([1, 2, 4]),
@@ -156,6 +157,7 @@ def test_dyn_saturates():
     check_dyn(dut, [image, random_image(dut, 1, density=0.9)], seed=3, wild=True)
 
 
+@pytest.mark.slow
 def test_dyn_blocks_and_images():
     """Two blocks of coefficients, five images, everybody stalls."""
     dut = dyn_core((5, 4), head_channels=4, heads=1, dilations=(1, 3), blocks=2)

@@ -24,6 +24,7 @@ def test_an_accumulator_is_its_carry_cells(tmp_path, width):
     assert cells["TRELLIS_FF"] <= 2 * (2 * width + 6 * 8 + 7) + 2 * 2 + 8
 
 
+@pytest.mark.slow
 def test_luts_of_a_neuron_are_those_of_its_updates(tmp_path):
     neurons = NeuronArray(
         lanes=1,

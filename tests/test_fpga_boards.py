@@ -106,7 +106,10 @@ def test_impossible_baud_rates():
         check_baud(board, 18.5, 2_000_000)
 
 
-@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name == "icebreaker" else pytest.mark.slow) for name in BOARDS],
+)
 def test_every_board_gets_its_top(name):
     """Pins, PLL and engine of a small network, as RTLIL for that board."""
     board, preset = find_board(name), small_preset(engine__lanes=4, network__time_steps=1)

@@ -89,6 +89,7 @@ def test_accelerator_needs_no_collision(network, monkeypatch, tmp_path):
         assert not (found := difference(design, job, lines, f"garbled-{network}")), found
 
 
+@pytest.mark.slow
 def test_every_memory_is_freed_of_its_bypass():
     preset = small_preset()
     accelerator = make_accelerator(preset, built_widths(preset, random_checkpoint(preset)))

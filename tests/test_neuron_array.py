@@ -167,6 +167,7 @@ def test_extreme_inputs(reset, decay_shift):
         run(dut, slices, threshold)
 
 
+@pytest.mark.slow
 def test_every_train_of_narrow_sums():
     """All 4,096 trains of three 4-bit sums, hard and soft."""
     trains = [[a, b, c] for a in range(-8, 8) for b in range(-8, 8) for c in range(-8, 8)]

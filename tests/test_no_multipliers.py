@@ -71,7 +71,10 @@ CASES["semm"] = CASES["kv"] | {"network__moe": {"experts": 3, "hidden": 12, "mod
 CASES["pruned heads"] = CASES["qk"] | {"network__head_keep": 0.5}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    ["kv", *(pytest.param(case, marks=pytest.mark.slow) for case in CASES if case != "kv")],
+)
 def test_no_block_multiplies(case):
     found = found_multipliers(make(**CASES[case]))
     assert not found, f"{case}: cells {', '.join(f'${name}' for name in found)}"
