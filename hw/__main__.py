@@ -49,13 +49,14 @@ def verilog(
         return
     from golden.ranges import built_widths
 
-    from .accelerator import BLOCKS
+    from .accelerator import blocks
 
-    if block not in BLOCKS:
-        raise SpecError(f"no block {block}: known are {', '.join(BLOCKS)}")
+    known = blocks(spec)
+    if block not in known:
+        raise SpecError(f"no block {block}: known are {', '.join(known)}")
     widths = built_widths(spec, find_checkpoint(spec, checkpoint))
     component = make_accelerator(spec, widths)
-    for name in BLOCKS[block]:
+    for name in known[block]:
         component = getattr(component.elaborate(None).submodules, name)
     path = verilog_path(spec).with_name(f"{block}.v")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,16 +22,19 @@ from .row_loader import RowLoader
 from .sequencer import Sequencer
 from .storage import Storage, connect_write
 from .tap_walk import TapWalk
-from .tile import BLOCKS as TILE_BLOCKS
-from .tile import Tile
+from .tile import Tile, tile_blocks
 from .work_counters import WorkCounters
 
-# Blocks that make sense alone, by the names of their modules from the accelerator down.
-BLOCKS = {
-    **{name: (name,) for name in ("host", "sequencer", "walk", "fetcher", "logits_sum")},
-    "tile": ("tile0",),
-    **{name: ("tile0", name) for name in TILE_BLOCKS},
-}
+
+def blocks(preset: Preset) -> dict[str, tuple[str, ...]]:
+    """Blocks that make sense alone, by the names of their modules from the accelerator down."""
+    experts = () if preset.network.moe is None else ("router", "dispatcher")
+    shared = ("host", "sequencer", "walk", "fetcher", "logits_sum", *experts)
+    return {
+        **{name: (name,) for name in shared},
+        "tile": ("tile0",),
+        **{name: ("tile0", name) for name in tile_blocks(preset)},
+    }
 
 
 class Accelerator(wiring.Component):

@@ -33,17 +33,11 @@ from .tile_experts import TileExperts, expert_ports
 from .weight_fetch import SHIFT_BITS
 from .weights import Weights
 
-# Blocks that make sense alone, by the names of their modules.
-BLOCKS = (
-    "encoder",
-    "weights",
-    "array",
-    "drain",
-    "residual",
-    "neurons",
-    "attention",
-    "packer",
-)
+
+def tile_blocks(preset: Preset) -> tuple[str, ...]:
+    """Blocks that make sense alone, by the names of their modules."""
+    dense = ("encoder", "weights", "array", "drain", "residual", "neurons", "attention", "packer")
+    return dense if preset.network.moe is None else (*dense, "feed", "exit", "merge")
 
 
 class Tile(wiring.Component):

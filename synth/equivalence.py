@@ -15,7 +15,7 @@ from golden.checkpoint import Checkpoint
 from golden.metrics import build_dir, write_metrics
 from golden.ranges import Widths, built_widths
 from golden.spec import Preset, SpecError
-from hw.accelerator import BLOCKS
+from hw.accelerator import blocks
 from hw.axi_top import AxiTop
 from hw.uart_top import UartTop
 
@@ -72,13 +72,13 @@ class Place:
         return self != other and self.design == other.design and path == other.path
 
 
-def block_places() -> dict[str, Place]:
-    """Blocks by name. One that holds others stands for what joins them."""
+def block_places(preset: Preset) -> dict[str, Place]:
+    """Blocks of a preset by name. One that holds others stands for what joins them."""
     return {
         BOARD: Place(BOARD, ()),
         "uart": Place(BOARD, ("uart",)),
         "accelerator": Place(BOARD, ("accelerator",)),
-        **{name: Place(BOARD, ("accelerator", *path)) for name, path in BLOCKS.items()},
+        **{name: Place(BOARD, ("accelerator", *path)) for name, path in blocks(preset).items()},
         AXI: Place(AXI, ()),
         "registers": Place(AXI, ("registers",)),
         "packets": Place(AXI, ("packets",)),
@@ -104,9 +104,9 @@ def prove(
     Raises
     ------
     SpecError
-        If there is no block of such a name.
+        If the preset has no block of such a name.
     """
-    places = block_places()
+    places = block_places(preset)
     for name in names:
         if name not in places:
             raise SpecError(f"no block {name}: known are {', '.join(places)}")
@@ -119,16 +119,17 @@ def prove(
                 write_source(each, design, folder / design, mapped=mapped)
                 for mapped, each in enumerate(made)
             ]
-        yield _prove(name, places[name], sources[design], folder, tamper)
+        boxes = _boxes(places, places[name])
+        yield _prove(name, places[name], sources[design], boxes, folder, tamper)
 
 
 def _make(design: str, preset: Preset, widths: Widths) -> wiring.Component:
     return AxiTop(preset, widths) if design == AXI else UartTop(preset, widths, DIVISOR)
 
 
-def _boxes(place: Place) -> list[str]:
+def _boxes(places: dict[str, Place], place: Place) -> list[str]:
     """Modules within a block that have a proof of their own."""
-    known = [*block_places().values(), Place(AXI, ("accelerator",))]
+    known = [*places.values(), Place(AXI, ("accelerator",))]
     return [each.module for each in known if each.within(place)]
 
 
@@ -136,7 +137,7 @@ def prove_preset(
     preset: Preset, checkpoint: Checkpoint | None, names: Sequence[str] | None = None
 ) -> Iterator[Proof]:
     """Prove blocks of a preset, all by default, which then goes to its metrics."""
-    every = tuple(block_places())
+    every = tuple(block_places(preset))
     proofs = []
     folder = build_dir(preset.name) / "synth" / "equivalence"
     for proof in prove(preset, built_widths(preset, checkpoint), names or every, folder):
@@ -158,13 +159,14 @@ def _prove(
     name: str,
     place: Place,
     sources: Sequence[tuple[Path, list[str]]],
+    proved: Sequence[str],
     folder: Path,
     tamper: Sequence[str],
 ) -> Proof:
     status, outputs = (folder / f"{name}.{kind}" for kind in ("status", "outputs"))
     module = place.module
     (plain, memories), (mapped, _) = sources
-    boxes = [*memories, *_boxes(place)]
+    boxes = [*memories, *proved]
     # Instances without contents become ports: what goes in is proved as an output is, and what
     # comes out is any value, the same on both sides.
     evert = " ".join(["expose -evert", *(f"t:{box}" for box in boxes)])

@@ -7,17 +7,19 @@ import pytest
 from typer.testing import CliRunner
 
 from golden.ranges import format_widths
-from golden.spec import SpecError
-from hw.accelerator import BLOCKS
+from golden.spec import SpecError, load_preset
+from hw.accelerator import blocks
 from sim.small_presets import small_preset
 from synth.__main__ import app
 from synth.equivalence import block_places, is_gone, prove
 from synth.mapping import memory_modules, stable_ports
 from synth.netlist import cell_models
 
+EXPERT_BLOCKS = {"router", "dispatcher", "feed", "exit", "merge"}
 
-def proofs(names, folder: Path, **more):
-    preset = small_preset("odd")
+
+def proofs(names, folder: Path, changes: dict | None = None, **more):
+    preset = small_preset("odd", **(changes or {}))
     return {
         proof.block: proof for proof in prove(preset, format_widths(preset), names, folder, **more)
     }
@@ -65,12 +67,23 @@ def test_blocks_are_their_netlists(tmp_path):
     assert all(proof.proven for proof in found.values())
 
 
+@pytest.mark.slow
+def test_blocks_of_experts_are_their_netlists(tmp_path):
+    experts = {"network__moe": {"experts": 4, "hidden": 4, "top_k": 2}}
+    found = proofs(sorted(EXPERT_BLOCKS), tmp_path, experts)
+    assert {name: proof.unproven for name, proof in found.items()} == dict.fromkeys(found, ())
+    assert all(proof.proven for proof in found.values())
+
+
 def test_every_block_of_the_accelerator_is_a_place():
-    assert set(BLOCKS) <= set(block_places())
+    dense, experts = small_preset("odd"), load_preset("tiny-moe")
+    assert set(blocks(dense)) <= set(block_places(dense))
+    assert set(blocks(experts)) <= set(block_places(experts))
+    assert set(blocks(experts)) - set(blocks(dense)) == EXPERT_BLOCKS
 
 
 def test_unknown_block(tmp_path):
-    known = ", ".join(block_places())
+    known = ", ".join(block_places(small_preset("odd")))
     with pytest.raises(SpecError, match=rf"^no block alu: known are {re.escape(known)}$"):
         proofs(["alu"], tmp_path)
 

@@ -17,7 +17,7 @@ STYLES = ("memory-on-logic", "logic-on-logic", "mincut")
 # Synaptic arrays and what dispatches events to them are at the bottom, as in the paper; neurons
 # (spike generators), the merge of their spikes and every buffer are on top.
 _TOP_BLOCKS = frozenset(
-    {"residual", "neurons", "neuron", "packer", "merge", "logits_sum", "memory"}
+    {"residual", "neurons", "neuron", "packer", "merge", "merge_router", "logits_sum", "memory"}
 )
 _BOTTOM_BLOCKS = frozenset(
     {
