@@ -143,7 +143,9 @@ def _plot(preset: Preset, sizes: list[Size]) -> None:
             textcoords="offset points",
             xytext=(6, -12),
         )
-    axes.set(xlabel="LUT4", ylabel=f"images of {preset.name} a second", xlim=0, ylim=0)
+    # Room for the last name.
+    widest = 1.15 * max(size.lut4 for size in sizes)
+    axes.set(xlim=(0, widest), xlabel="LUT4", ylim=0, ylabel=f"images of {preset.name} a second")
     axes.grid(alpha=0.3)
     figure.tight_layout()
     with whole_file(PLOT) as partial:

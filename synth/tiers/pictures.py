@@ -54,8 +54,7 @@ def draw(placement: Placement, folder: Path, title: str) -> None:
                 *(design.width[cell], design.height[cell]),
             )
             axes.add_patch(Rectangle((x, y), width, height, fc="#dde3ec", ec="#44506a", lw=0.8))
-            name = design.netlist.instances[cell].name.replace("__memory", "").split("__")
-            text = "\n".join(name[-2:])
+            text = _label(design.netlist.instances[cell].name)
             axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=5)
         near = (placement.crossing.lower == tier) | (placement.crossing.lower == tier - 1)
         bonds = int(near.sum())
@@ -69,6 +68,12 @@ def draw(placement: Placement, folder: Path, title: str) -> None:
         axes.set(xlim=(0, outline.width), ylim=(0, outline.height), aspect="equal")
         axes.set(xlabel="um", title=f"{title}, tier {tier}: {len(members)} cells, {bonds} bonds")
         figure.savefig(folder / f"tier{tier}.png", metadata={"Software": None})
+
+
+def _label(name: str) -> str:
+    """Name of a macro: the block that it belongs to, and which part of its memory it is."""
+    *path, part = (each for each in name.split("__") if each not in ("storage", "memory"))
+    return "\n".join([" ".join(path[-2:]), part])
 
 
 def write_gds(placement: Placement, path: Path) -> None:
