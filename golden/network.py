@@ -153,15 +153,18 @@ class SpikingTransformer(nn.Module):
         qkv = qkv.view(steps, batch, tokens, net.heads, 3, net.head_channels)
         key, value, query = (part.transpose(2, 3) for part in qkv.unbind(4))
         query = self._fire(query)
-        self._watch(query)
         if preset.hybrid:
             key = surrogate.relu_clip(key, preset.key_frac_bits, preset.key_bits)
             value = self._fire(value, ternary=True)
         else:
             key, value = self._fire(key), self._fire(value)
         if preset.prunes_heads:
+            # The Q of other heads is never read, so its spikes are not what training should save.
             kept = kept_heads(query.detach(), preset.kept_heads)[:, :, None, None]
+            self._watch(query, kept.to(query.dtype).expand_as(query[0]))
             key, value, query = key * kept, value * kept, query * kept
+        else:
+            self._watch(query)
         spikes = self._fire(attention(query, key, value, self.head.folded))
         return spikes * join_heads(query) if net.attention == "lrf-dyn" else spikes
 
