@@ -86,11 +86,14 @@ def test_every_layer_learns(moe):
     assert all(0 < share < 1 for share in network.activity)
 
 
-def test_pruned_heads_have_no_gradient():
+@pytest.mark.parametrize("sparing", [False, True], ids=["answer", "spikes"])
+def test_pruned_heads_have_no_gradient(sparing):
+    """Neither from the answer nor from the firing penalty, as nothing reads their Q."""
     torch.manual_seed(2)
     preset = small_preset(network__heads=4, network__head_keep=0.25, engine__lanes=4)
     network = SpikingTransformer(preset)
-    network(torch.from_numpy(random_images(preset, 1)).float()).square().sum().backward()
+    logits = network(torch.from_numpy(random_images(preset, 1)).float())
+    (torch.stack(network.activity) if sparing else logits.square()).sum().backward()
     grads = network.blocks[0]["qkv"].weight.grad.view(4, -1).abs().sum(1)
     assert int((grads > 0).sum()) == 1
 
