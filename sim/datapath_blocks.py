@@ -51,7 +51,7 @@ def _drain(dut: Top, rng: random.Random) -> Vectors:
             lanes = sums[part * drain.neuron_lanes : (part + 1) * drain.neuron_lanes]
             biased = [[x + b for x in lane] for lane, b in zip(lanes, biases, strict=True)]
             expects.append({"sums": biased})
-    hold = {"bias_base": base, "bias_known": 1, "last_group": groups - 1, "pool": pool, "start": 0}
+    hold = {"bias_base": base, "last_group": groups - 1, "pool": pool, "start": 0}
     return Vectors({"i": sends}, {"o": expects}, hold)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from amaranth.back import verilog
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from . import verilator
 from .streams import pack
@@ -26,7 +26,7 @@ class Vectors:
     -------
     send : payloads of each stream into the block, by port name, as initialisers of their shapes
     expect : payloads of each stream out of it
-    hold : constant values of other inputs
+    hold : constant values of other inputs; by default those that the component declares
     """
 
     send: Mapping[str, Sequence]
@@ -140,7 +140,7 @@ def make_plan(block: str, bench: Bench, components: Sequence[wiring.Component], 
                     port: (shape := _shape(component, port), [pack(shape, v) for v in values])
                     for port, values in vectors.expect.items()
                 },
-                hold=dict(vectors.hold),
+                hold=_initial(component) | dict(vectors.hold),
             )
         )
     return Plan(block, lanes, bench.respond)
@@ -177,6 +177,15 @@ def run_bench(
         waves=waves,
         progress=progress,
     )
+
+
+def _initial(component: wiring.Component) -> dict[str, int]:
+    """Inputs that are declared with an initial value, which their port in Verilog does not have."""
+    return {
+        name: pack(member.shape, member.init)
+        for name, member in component.signature.members.items()
+        if member.is_port and member.flow == In and member.init is not None
+    }
 
 
 def _shape(component: wiring.Component, port: str) -> object:
