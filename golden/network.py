@@ -158,13 +158,13 @@ class SpikingTransformer(nn.Module):
             value = self._fire(value, ternary=True)
         else:
             key, value = self._fire(key), self._fire(value)
+        read = None
         if preset.prunes_heads:
             # The Q of other heads is never read, so its spikes are not what training should save.
             kept = kept_heads(query.detach(), preset.kept_heads)[:, :, None, None]
-            self._watch(query, kept.to(query.dtype).expand_as(query[0]))
+            read = kept.expand_as(query[0])
             key, value, query = key * kept, value * kept, query * kept
-        else:
-            self._watch(query)
+        self._watch(query, read)
         spikes = self._fire(attention(query, key, value, self.head.folded))
         return spikes * join_heads(query) if net.attention == "lrf-dyn" else spikes
 
