@@ -54,7 +54,7 @@ REFUSED = {
         "upside-down",
         Options(),
     ),
-    "style memory-on-logic has 2 tiers, not 3: only mincut has more": (
+    "style memory-on-logic has 2 tiers, not 3: only mincut and folded have more": (
         "memory-on-logic",
         Options(tiers=3),
     ),

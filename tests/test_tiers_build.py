@@ -11,7 +11,7 @@ from synth.asic.cells import standard_cells
 from synth.asic.power import Activity
 from synth.asic.synthesis import Options as Products
 from synth.asic.synthesis import asic_dir, write_products
-from synth.tiers.assign import Options
+from synth.tiers.assign import FOLDED, Options
 from synth.tiers.build import Stacking, build, prove_style, tiers_dir
 from synth.tiers.checks import file_problems
 from tests.tiers_design import small_design
@@ -47,39 +47,48 @@ def differing(one: Path, other: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_build_twice_check_and_prove(synthesised):
+@pytest.mark.parametrize("style", [STYLE, FOLDED])
+def test_build_twice_check_and_prove(synthesised, style):
     said = []
-    folder = build(PRESET, Stacking(STYLE), said.append)
+    folder = build(PRESET, Stacking(style), said.append)
     metrics = read_metrics(PRESET.name)
-    assert {f"tiers.{name}.{key}" for name in ("2d", STYLE) for key in KEYS} <= set(metrics)
+    assert {f"tiers.{name}.{key}" for name in ("2d", style) for key in KEYS} <= set(metrics)
     assert metrics["tiers.2d.balance"] == 1.0 and metrics["tiers.2d.bonds"] == 0
     assert metrics["tiers.2d.memory_access_ps"] > metrics["tiers.no-wires.memory_access_ps"]
     assert any(line.endswith("activity.json: power is for uniform activity") for line in said)
     assert file_problems(folder) == []
-    assert prove_style(PRESET, "2d").macros == 2
+    assert prove_style(PRESET, style).macros == prove_style(PRESET, "2d").macros == 2
     assert read_metrics(PRESET.name)["tiers.2d.equivalent"] == 1
     # A second time, with nets that never switch: all files but the power are the same.
     both = tiers_dir(PRESET, "2d").parent
     both.rename(synthesised / "before")
     Activity({}, {}).save(asic_dir(PRESET) / "activity.json")
-    build(PRESET, Stacking(STYLE), said.append)
+    build(PRESET, Stacking(style), said.append)
     assert read_metrics(PRESET.name)["tiers.2d.power_mw"] < metrics["tiers.2d.power_mw"]
     assert set(differing(synthesised / "before", both)) == {
-        *(f"{STYLE}/report.json", f"{STYLE}/hotspot/stack.ptrace"),
+        *(f"{style}/report.json", f"{style}/hotspot/stack.ptrace"),
     }
 
 
 @pytest.mark.parametrize(
     ("spec", "stacking", "message"),
     [
-        (PRESET, Stacking("cake"), r"^style cake: must be one of memory-on-logic, logic-on-logic"),
+        (
+            PRESET,
+            Stacking("cake"),
+            r"^style cake: must be one of .*mincut, folded$",
+        ),
         (PRESET.replace(asic__pitch_um=50.0), Stacking(STYLE), r"has room for \d+ x \d+ = \d+ at"),
         (
             PRESET,
             Stacking("mincut", Options(low=0.6, high=0.7)),
             r"^balance is 60 to 70 % a part: 2 parts must be able to hold 50 % each$",
         ),
-        (PRESET, Stacking(STYLE, Options(tiers=3)), r"has 2 tiers, not 3: only mincut has more$"),
+        (
+            PRESET,
+            Stacking(STYLE, Options(tiers=3)),
+            r"has 2 tiers, not 3: only mincut and folded have more$",
+        ),
     ],
 )
 def test_nothing_is_left_of_what_cannot_be_built(synthesised, spec, stacking, message):

@@ -45,13 +45,13 @@ def partition(
 def build(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
     style: Annotated[
-        str, typer.Option(help="memory-on-logic, logic-on-logic or mincut.")
+        str, typer.Option(help="memory-on-logic, logic-on-logic, mincut or folded.")
     ] = "memory-on-logic",
-    tiers: Annotated[int, typer.Option(min=2, help="More than two with mincut only.")] = 2,
-    low: Annotated[float, typer.Option(help="Least share of the area on a tier, percent.")] = 48,
-    high: Annotated[float, typer.Option(help="Greatest share, percent.")] = 52,
-    fix_memories: Annotated[bool, typer.Option(help="Hold all memories on the top tier.")] = False,
-    critical: Annotated[int, typer.Option(min=1, help="Weight of nets on slow paths.")] = 1,
+    tiers: Annotated[int, typer.Option(min=2, help="mincut, folded: number of tiers.")] = 2,
+    low: Annotated[float, typer.Option(help="mincut: least share of the area on a tier, %.")] = 48,
+    high: Annotated[float, typer.Option(help="mincut: greatest share, %.")] = 52,
+    fix_memories: Annotated[bool, typer.Option(help="mincut: all memories on top.")] = False,
+    critical: Annotated[int, typer.Option(min=1, help="mincut: weight of slow nets.")] = 1,
     pitch: Annotated[
         float | None, typer.Option(help="Between bonds, um; default: the preset's.")
     ] = None,

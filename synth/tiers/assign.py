@@ -12,6 +12,8 @@ from .partition import Bounds, partition
 
 BOTTOM, TOP = 0, 1
 STYLES = ("memory-on-logic", "logic-on-logic", "mincut")
+# Its tiers come with places, from :mod:`.fold`.
+FOLDED = "folded"
 
 # Blocks by the last name in an instance's path that is listed here; the rest is at the bottom.
 # Synaptic arrays and what dispatches events to them are at the bottom, as in the paper; neurons
@@ -76,7 +78,9 @@ def assign(
     if style == "mincut":
         return _mincut(design, options, critical_nets, progress)
     if options.tiers != 2:
-        raise SpecError(f"style {style} has 2 tiers, not {options.tiers}: only mincut has more")
+        raise SpecError(
+            f"style {style} has 2 tiers, not {options.tiers}: only mincut and folded have more"
+        )
     macro = design.macro[: design.instances]
     if style == "memory-on-logic":
         return np.where(macro, TOP, BOTTOM)

@@ -19,13 +19,14 @@ from synth.asic.synthesis import asic_dir
 from synth.equiv.prove import Proof, prove
 
 from . import pictures
-from .assign import STYLES, Options, assign
+from .assign import FOLDED, STYLES, Options, assign
 from .bonds import check_room, place_bonds
 from .design import Design
 from .exports import deffile
 from .exports.kit import Kit
 from .figures import Figures, measure, timing, uniform_activity, without_wires
-from .placement.stack import Crossing, Placement, outline_for, place
+from .fold import fold
+from .placement.stack import Crossing, Outline, Placement, outline_for, place
 from .products import write_all, write_verilog
 
 FLAT = "2d"
@@ -37,8 +38,8 @@ class Stacking:
 
     Members
     -------
-    style : one of :data:`synth.tiers.assign.STYLES`
-    cut : how ``mincut`` cuts
+    style : one of :data:`synth.tiers.assign.STYLES`, or ``folded``
+    cut : how ``mincut`` cuts; ``folded`` takes the number of tiers
     """
 
     style: str
@@ -76,18 +77,18 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
         On an unknown style, an impossible balance, or where cells, macros or bonds do not fit; what
         was built before stays as it is.
     """
-    if stacking.style not in STYLES:
-        raise SpecError(f"style {stacking.style}: must be one of {', '.join(STYLES)}")
+    known = (*STYLES, FOLDED)
+    if stacking.style not in known:
+        raise SpecError(f"style {stacking.style}: must be one of {', '.join(known)}")
     started = perf_counter()
     design = load_design(preset)
     sizes = preset.asic
-    critical = slow_nets(preset, design, say) if stacking.cut.critical > 1 else None
-    tiers = assign(design, stacking.style, stacking.cut, critical_nets=critical, progress=True)
-    outline = outline_for(design, tiers, sizes.utilisation)
+    tiers, outline, start = divided(preset, design, stacking, say)
     say(report(design, tiers, outline.area))
     check_room(Crossing.of(design, tiers), outline, sizes.pitch_um)
     flat = reference(preset, design, say)
-    placed = place_bonds(place(design, tiers, outline, progress=True), sizes.pitch_um)
+    spread = place(design, tiers, outline, start=start, progress=True)
+    placed = place_bonds(spread, sizes.pitch_um)
     activity = activity_of(preset, design, say)
     stacks = {FLAT: flat, stacking.name: placed}
     timed = {name: timing(stack) for name, stack in stacks.items()}
@@ -117,6 +118,19 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
     figures[f"tiers.{stacking.name}.seconds"] = perf_counter() - started
     write_metrics(preset.name, figures)
     return folder
+
+
+def divided(
+    preset: Preset, design: Design, stacking: Stacking, say: Callable[[str], None]
+) -> tuple[np.ndarray, Outline, tuple[np.ndarray, np.ndarray] | None]:
+    """Tier of each instance, the outline, and corners to begin from where the style has some."""
+    cut, utilisation = stacking.cut, preset.asic.utilisation
+    if stacking.style == FOLDED:
+        folded = fold(design, utilisation, cut.tiers, progress=True)
+        return folded.tiers, folded.outline, (folded.x, folded.y)
+    critical = slow_nets(preset, design, say) if cut.critical > 1 else None
+    tiers = assign(design, stacking.style, cut, critical_nets=critical, progress=True)
+    return tiers, outline_for(design, tiers, utilisation), None
 
 
 def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Placement:

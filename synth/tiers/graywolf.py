@@ -16,9 +16,10 @@ import numpy as np
 from golden.spec import SpecError
 
 from .design import Design
+from .placement.engine import place_problem
 from .placement.problem import Problem
 from .placement.rows import overlaps
-from .placement.stack import Crossing, Outline, as_problem, place_problem
+from .placement.stack import Crossing, Outline, as_problem
 from .verilog import tier_netlist, tier_ports
 
 # Units of its files in a micron; sites and rows are whole numbers of them.

@@ -33,9 +33,9 @@ class Density:
         self.inverse = 1.0 / square
         self.inverse[0, 0] = 0.0
 
-    def add_fixed(self, tier: int, x, y, width, height) -> None:
-        """Let a rectangle take its place for good."""
-        self._stamp(self.base, tier, x, y, width, height, self.target)
+    def add_fixed(self, tier: int, x, y, width, height, share: float = 1.0) -> None:
+        """Let a rectangle take a share of its place for good."""
+        self._stamp(self.base, tier, x, y, width, height, self.target * share)
 
     def _stamp(self, grid, tier, x, y, width, height, weight: float) -> None:
         rows, columns = self._overlap(x, y, width, height)

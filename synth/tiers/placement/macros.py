@@ -14,7 +14,8 @@ from golden.spec import SpecError
 from .problem import Problem
 
 STEPS = 3000
-RESTARTS = 3
+# Annealings, of which the one that moves macros least counts.
+STARTS = 3
 
 
 def legalise_macros(
@@ -59,11 +60,15 @@ def _arrange(sizes: np.ndarray, wish: np.ndarray, die: np.ndarray) -> np.ndarray
     # Left of or above comes first in one sequence, left of or below in the other.
     pair = np.stack([np.argsort(centre[0] - centre[1]), np.argsort(centre[0] + centre[1])])
     weight = sizes[0] * sizes[1] / (sizes[0] * sizes[1]).mean()
-    for seed in range(RESTARTS):
-        found = _anneal(pair, sizes, wish, die, weight, np.random.default_rng(seed))
-        if found is not None:
-            return _positions(found, sizes, wish, die, weight)
-    return None
+    found = [
+        _anneal(pair, sizes, wish, die, weight, np.random.default_rng(seed))
+        for seed in range(STARTS)
+    ]
+    fitting = [one for one in found if one is not None]
+    if not fitting:
+        return None
+    best = min(fitting, key=lambda one: _cost(one, sizes, wish, die, weight)[1])
+    return _positions(best, sizes, wish, die, weight)
 
 
 def _relations(pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,8 @@ class Problem:
     die_width, die_height : outline of every tier
     row_um, site_um : rows of cells, and the step in a row
     tiers : number of tiers
+    layers : tiers of the stack that each tier here stands for: what is fixed lies on one of them
+        only, and leaves the rest of the place free
     """
 
     width: np.ndarray
@@ -43,6 +45,7 @@ class Problem:
     row_um: float
     site_um: float
     tiers: int = 1
+    layers: int = 1
 
     @cached_property
     def net_of_pin(self) -> np.ndarray:

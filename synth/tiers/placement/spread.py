@@ -62,6 +62,7 @@ def spread(
         density.add_fixed(
             problem.tier[cell],
             *(problem.x[cell], problem.y[cell], problem.width[cell], problem.height[cell]),
+            1 / problem.layers,
         )
     rng = np.random.default_rng(1)
     movables = _movables(problem, density, rng)
@@ -169,6 +170,9 @@ def _descend(
             if allowed >= 0.95 * step:
                 break
             step = allowed
+        # Momentum that runs uphill throws cells about: it starts anew (O'Donoghue and Candes).
+        if (slope * (moved - major)).sum() > 0:
+            following = 1.0
         major, ahead, momentum, step = moved, onward, following, allowed
         gamma = 8.0 * bin_um * 10 ** ((min(overflow, 1.0) - 0.1) * 20 / 9 - 1)
         bar.update()

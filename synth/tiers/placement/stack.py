@@ -7,18 +7,8 @@ import numpy as np
 from golden.spec import SpecError
 
 from ..design import Design
-from .cluster import clusters, coarse
-from .macros import legalise_macros
+from .engine import place_cells, place_problem
 from .problem import Problem
-from .rows import to_rows
-from .spread import spread
-
-# Free space around a macro, for its pins and for the rounding of its place to the grid.
-HALO_UM = 1.4
-# Cells may fill the free area locally up to this, which leaves the legaliser room.
-LOCAL_DENSITY = 0.9
-# Clusters of cells with which macros are placed.
-CLUSTERS = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +86,22 @@ def outline_for(design: Design, tiers: np.ndarray, utilisation: float) -> Outlin
     SpecError
         If the utilisation is not above 0 and below 1, or the largest macro does not fit.
     """
+    areas = np.bincount(tiers, design.area[: design.instances])
+    return outline_of_area(design, areas.max(), utilisation)
+
+
+def outline_of_area(design: Design, filled: float, utilisation: float) -> Outline:
+    """Smallest nearly square outline that ``filled`` um2 make as full as ``utilisation``.
+
+    Raises
+    ------
+    SpecError
+        If the utilisation is not above 0 and below 1, or the largest macro does not fit.
+    """
     if not 0 < utilisation < 1:
         raise SpecError(f"utilisation is {utilisation:g}: must be between 0 and 1")
     library = design.library
-    areas = np.bincount(tiers, design.area[: design.instances])
-    area = areas.max() / utilisation
+    area = filled / utilisation
     height = np.ceil(np.sqrt(area) / library.row_um) * library.row_um
     width = np.ceil(area / height / library.site_um) * library.site_um
     if design.width.max() > width or design.height.max() > height:
@@ -116,12 +117,17 @@ def place(
     tiers: np.ndarray,
     outline: Outline,
     *,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
     progress: bool = False,
 ) -> Placement:
     """Place macros, then cells, legally; bonds are where their nets want them.
 
-    Macros are spread with clusters of cells, made legal and stay; then cells are spread around
-    them, beginning where their cluster is, and put into rows.
+    Parameters
+    ----------
+    tiers : of each instance
+    outline : of every tier
+    start : lower left corners in um of all instances, then ports, from which cells begin; macros
+        are legal there and stay
 
     Raises
     ------
@@ -129,36 +135,27 @@ def place(
         If macros or cells do not fit.
     """
     crossing = Crossing.of(design, tiers)
-    x, y = place_problem(as_problem(design, tiers, outline, crossing), progress=progress)
+    problem = as_problem(design, tiers, outline, crossing)
+    if start is None:
+        x, y = place_problem(problem, progress=progress)
+    else:
+        x, y = place_cells(_started(problem, design, crossing, *start), progress=progress)
     kept = design.instances + len(design.port_names)
     return Placement(design, tiers, outline, x[:kept], y[:kept], crossing, x[kept:], y[kept:])
 
 
-def place_problem(problem: Problem, *, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Legal lower left corners of all cells, float [cells] um each."""
-    label = clusters(problem, CLUSTERS)
-    small = coarse(problem, label)
-    x, y = spread(small, target=_target(small), progress=progress)
-    x, y = legalise_macros(small, x, y, HALO_UM)
-    rng = np.random.default_rng(1)
-    side = np.sqrt(np.bincount(label, problem.area))[label]
-    around = side * rng.uniform(-0.5, 0.5, (2, len(label)))
-    middle_x, middle_y = x + small.width / 2, y + small.height / 2
-    still = problem.fixed | problem.macro
-    start_x = np.where(still, x[label], middle_x[label] + around[0] - problem.width / 2)
-    start_y = np.where(still, y[label], middle_y[label] + around[1] - problem.height / 2)
-    full = problem.at(start_x, start_y, fixed=still)
-    x, y = spread(full, target=_target(full), warm=True, progress=progress)
-    return to_rows(full, x, y)
-
-
-def _target(problem: Problem) -> float:
-    """Local density: what the legaliser can take, but never below what the fullest tier needs."""
-    macros = problem.area * (problem.macro | problem.fixed)
-    cells = problem.area - macros
-    room = problem.die_width * problem.die_height - np.bincount(problem.tier, macros)
-    needed = (np.bincount(problem.tier, cells) / np.maximum(room, 1e-9)).max()
-    return max(LOCAL_DENSITY, min(1.0, 1.02 * needed))
+def _started(problem: Problem, design: Design, crossing: Crossing, x, y) -> Problem:
+    """Problem that begins at given corners, with bonds in the middle of their net's cells."""
+    net, cell = design.net_of_pin, design.pin_cell
+    pins = np.maximum(np.bincount(net, minlength=design.nets), 1)
+    bonds = [
+        (np.bincount(net, (low + size / 2)[cell], minlength=design.nets) / pins)[crossing.net]
+        for low, size in ((x, design.width), (y, design.height))
+    ]
+    start_x, start_y = np.concatenate([x, bonds[0]]), np.concatenate([y, bonds[1]])
+    ports = problem.fixed
+    start_x[ports], start_y[ports] = problem.x[ports], problem.y[ports]
+    return problem.at(start_x, start_y, fixed=problem.fixed | problem.macro)
 
 
 def as_problem(design: Design, tiers, outline: Outline, crossing: Crossing) -> Problem:
