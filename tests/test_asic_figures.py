@@ -166,6 +166,7 @@ def test_library_is_what_its_liberty_says(tmp_path):
     for name, fields in cells.items():
         cell = library[name]
         assert fields["pins"] == cell.pins, name
+        assert (fields["sequential"], fields["enable"]) == (cell.sequential, cell.enable)
         for figure in ("area_um2", "delay_ps", "ps_per_ff", "energy_fj", "clock_energy_fj"):
             assert fields[figure] == pytest.approx(getattr(cell, figure), rel=1e-3), (name, figure)
     library.save(tmp_path / "library.json")

@@ -83,6 +83,8 @@ def _cell(cell: Cell) -> list[str]:
         lines.append("    interface_timing : true;")
         lines.append("    dont_touch : true;")
         lines.append("    dont_use : true;")
+    elif cell.enable:
+        lines += _latch(cell)
     elif cell.sequential:
         lines += [
             "    ff (IQ, IQN) {",
@@ -91,7 +93,6 @@ def _cell(cell: Cell) -> list[str]:
             "    }",
         ]
     buses = _buses(cell)
-    clock = next((name for name, pin in cell.pins.items() if pin.is_clock), None)
     done = set()
     for name, pin in cell.pins.items():
         group, kind = name, "pin"
@@ -103,15 +104,33 @@ def _cell(cell: Cell) -> list[str]:
         lines.append(f"    {kind} ({group}) {{")
         if kind == "bus":
             lines.append(f"      bus_type : bus{buses[group]};")
-        lines += [f"      {line}" for line in _pin(cell, name, pin, clock)]
+        lines += [f"      {line}" for line in _pin(cell, name, pin)]
         lines.append("    }")
     return [*lines, "  }"]
 
 
-def _pin(cell: Cell, name: str, pin: Pin, clock: str | None) -> list[str]:
+def _latch(cell: Cell) -> list[str]:
+    """What a clock gate holds: the enable of the clock's low phase."""
+    return [
+        "    clock_gating_integrated_cell : latch_posedge;",
+        f'    statetable ("{cell.clock} {cell.enable}", "IQ") {{',
+        '      table : "L L : - : L, L H : - : H, H - : - : N";',
+        "    }",
+        "    pin (IQ) {",
+        "      direction : internal;",
+        '      internal_node : "IQ";',
+        "    }",
+    ]
+
+
+def _pin(cell: Cell, name: str, pin: Pin) -> list[str]:
+    clock = cell.clock
     lines = [f"direction : {pin.direction};"]
     if pin.direction == "input":
         lines.append(f"capacitance : {pin.cap_ff:g};")
+        if cell.enable and name in (clock, cell.enable):
+            role = "clock" if pin.is_clock else "enable"
+            lines.append(f"clock_gate_{role}_pin : true;")
         if pin.is_clock:
             lines.append("clock : true;")
             energy = cell.energy_fj if cell.macro else cell.clock_energy_fj
@@ -120,11 +139,15 @@ def _pin(cell: Cell, name: str, pin: Pin, clock: str | None) -> list[str]:
             lines += _constraint("setup_rising", clock, cell.setup_ps)
             lines += _constraint("hold_rising", clock, 0.0)
         return lines
-    if pin.function:
+    if cell.enable:
+        lines += ["clock_gate_out_pin : true;", f'state_function : "{pin.function}";']
+    elif pin.function:
         lines.append(f'function : "{pin.function}";')
     if cell.ps_per_ff:
         lines.append(f"max_capacitance : {120 / cell.ps_per_ff:.1f};")
-        if cell.sequential:
+        if cell.enable:
+            lines += _arc(cell, clock, "timing_sense : positive_unate;")
+        elif cell.sequential:
             lines += _arc(cell, clock, "timing_type : rising_edge;")
         else:
             for other, source in cell.pins.items():

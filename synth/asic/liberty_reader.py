@@ -120,6 +120,7 @@ def _cell(group: Group, units: _Units, library: Group) -> dict:
     register = next(group.all("ff", "latch"), None)
     states = dict(zip(_names(register.args), ("IQ", "IQN"), strict=False)) if register else {}
     clock = register.values.get("clocked_on", "") if register else ""
+    clock_gate = _clock_gate(group)
     buses = {bus.args: int(bus.values["bit_width"]) for bus in library.all("type")}
     pins: dict[str, Pin] = {}
     for pin in group.all("pin", "bus"):
@@ -127,10 +128,12 @@ def _cell(group: Group, units: _Units, library: Group) -> dict:
         if direction not in ("input", "output"):
             continue
         function = expression(pin.values.get("function", ""))
+        if clock_gate and direction == "output":
+            function = f"({clock_gate['clock']} & IQ)"
         made = Pin(
             direction,
             float(pin.values.get("capacitance", 0.0)) * units.ff,
-            pin.values.get("clock", "") == "true" or pin.args == clock,
+            _is_clock(pin) or pin.args == clock,
             states.get(function, function),
         )
         if pin.kind == "pin":
@@ -151,10 +154,34 @@ def _cell(group: Group, units: _Units, library: Group) -> dict:
         "leakage_nw": float(group.values.get("cell_leakage_power", 0.0)) * units.nw,
         "energy_fj": figures.energy(clocks=macro) * (2 if macro else 1),
         "clock_energy_fj": 0.0 if macro else 2 * figures.energy(clocks=True),
-        "sequential": register is not None or macro,
+        "sequential": register is not None or macro or bool(clock_gate),
         "macro": macro,
         "next_state": expression(register.values.get("next_state", "")) if register else "",
+        "enable": clock_gate.get("enable", ""),
     }
+
+
+def _is_clock(pin: Group) -> bool:
+    return "true" in (pin.values.get("clock"), pin.values.get("clock_gate_clock_pin"))
+
+
+def _clock_gate(cell: Group) -> dict[str, str]:
+    """Pins ``clock``, ``enable`` and ``out`` of a clock gate for rising edges, low between pulses.
+
+    Such a gate has one pin of each and inputs for tests besides; nothing of any other cell.
+    """
+    if not cell.values.get("clock_gating_integrated_cell", "").startswith("latch_posedge"):
+        return {}
+    pins = [pin for pin in cell.all("pin") if pin.values.get("direction") in ("input", "output")]
+    found = {
+        pin.args: role
+        for pin in pins
+        for role in ("clock", "enable", "out", "test")
+        if pin.values.get(f"clock_gate_{role}_pin") == "true"
+    }
+    roles = {role: name for name, role in found.items() if role != "test"}
+    single = len(found) == len(pins) == 3 + list(found.values()).count("test")
+    return roles if single and len(roles) == 3 else {}
 
 
 def expression(text: str) -> str:
@@ -219,8 +246,7 @@ class _Figures:
         means = [
             _mean(values)
             for pin in self._pins
-            if (pin.values.get("clock", "") == "true") == clocks
-            and (clocks or pin.values.get("direction") == "output")
+            if _is_clock(pin) == clocks and (clocks or pin.values.get("direction") == "output")
             for power in pin.all("internal_power")
             for table in power.all("rise_power", "fall_power")
             if (values := _numbers(table.values.get("values", "")))

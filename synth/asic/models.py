@@ -15,9 +15,11 @@ def models(library: Library, names: Iterable[str]) -> str:
 def _cell(cell: Cell) -> str:
     ports = ", ".join(f"{pin.direction} {name}" for name, pin in cell.pins.items())
     lines = [f"module {cell.name} ({ports});"]
-    if cell.sequential:
-        clock = next(name for name, pin in cell.pins.items() if pin.is_clock)
-        lines += ["  reg IQ;", f"  always @(posedge {clock}) IQ <= {cell.next_state};"]
+    if cell.enable:
+        # Open while the clock is low, so what changes at a rising edge is too late for that edge.
+        lines += ["  reg IQ;", f"  always_latch if (!{cell.clock}) IQ = {cell.enable};"]
+    elif cell.sequential:
+        lines += ["  reg IQ;", f"  always @(posedge {cell.clock}) IQ <= {cell.next_state};"]
         lines.append("  wire IQN = ~IQ;")
     for name, pin in cell.pins.items():
         if pin.direction == "output":
