@@ -249,7 +249,7 @@ def test_tiers_are_proven_to_be_the_flat_netlist(tmp_path):
             paths.append(tmp_path / name)
             paths[-1].write_text(text)
         proof = prove(DESIGN.netlist, DESIGN.library, flat, paths, tmp_path / "log")
-        assert (proof.flip_flops, proof.macros) == (48, 2)
+        assert (proof.flip_flops, proof.clock_gates, proof.macros) == (48, 1, 2)
     paths[0].write_text(paths[0].read_text().replace("NAND2_X1", "NOR2_X1", 1))
     with pytest.raises(SpecError, match="are not proven equal"):
         prove(DESIGN.netlist, DESIGN.library, flat, paths, tmp_path / "log")

@@ -16,7 +16,10 @@ RAM = "fakeram45_64x8_1r1w"
 
 
 def small_design(gates: int = 240, seed: int = 3) -> Design:
-    """Two blocks of random gates and flip-flops, a memory each, joined by a few nets."""
+    """Two blocks of random gates and flip-flops, a memory each, joined by a few nets.
+
+    The flip-flops of ``array`` are behind a clock gate.
+    """
     rng = np.random.default_rng(seed)
     library = standard_cells().with_cells({RAM: macro(RAM)})
     nets = {0: "clk"} | {1 + bit: f"a[{bit}]" for bit in range(4)}
@@ -32,6 +35,7 @@ def small_design(gates: int = 240, seed: int = 3) -> Design:
 
     driven = {"array": [1, 2], "neurons": [3, 4]}
     flops: dict[str, list[int]] = {"array": [], "neurons": []}
+    clocks = {"array": net("array__clockgate0__o"), "neurons": 0}
     for block, known in driven.items():
         data = [net(f"{block}__ram__rd_{bit}") for bit in range(8)]
         known += data
@@ -40,11 +44,20 @@ def small_design(gates: int = 240, seed: int = 3) -> Design:
             output = net(f"{block}__g{index}__o")
             if index % 5 == 4:
                 flops[block].append(output)
-                add(f"{block}__q{index}__reg", "DFF_X1", (block,), D=pair[0], CK=0, Q=output)
+                add(
+                    f"{block}__q{index}__reg",
+                    "DFF_X1",
+                    (block,),
+                    D=pair[0],
+                    CK=clocks[block],
+                    Q=output,
+                )
             else:
                 pins = {"A1": int(pair[0]), "A2": int(pair[1]), "ZN": output}
                 add(f"{block}__g{index}", "NAND2_X1", (block,), **pins)
             known.append(output)
+    enable = driven["array"][9]
+    add("array__clockgate0", "CLKGATE_X2", ("array",), CK=0, E=enable, GCK=clocks["array"])
     driven["neurons"][-1:] += driven["array"][-3:]
     for block, known in driven.items():
         first = nets_named(nets, f"{block}__ram__rd_0")

@@ -3,7 +3,8 @@
 `python -m sim record` writes what every register, memory output and input holds in each cycle. The
 gates in between follow from it exactly, without delays and so without glitches: each net is a
 number whose bits are cycles, and a gate is one operation on such numbers. The same run shows that
-each flip-flop's input is what the register holds one cycle later, over all recorded cycles.
+each flip-flop's input is what the register holds one cycle later, over all recorded cycles; one
+behind a clock gate holds what it held in cycles in which the gate's enable is low.
 """
 
 import json
@@ -18,8 +19,9 @@ from golden.files import whole_file
 from golden.spec import SpecError
 
 from .cells import Library
+from .gating import clock_enables
 from .netlist import Netlist, Origin
-from .power import Activity
+from .power import CLOCK_EDGES, Activity
 from .timing import Graph
 
 # Cycles looked at together; the step from one chunk to the next is not counted.
@@ -33,7 +35,7 @@ class Measured:
 
     Members
     -------
-    activity : of every net and macro
+    activity : of every net and macro; a clock's net has two transitions for each of its pulses
     cycles : how many were recorded
     compared : flip-flops whose input was compared with what the register held next
     wrong : names of those that differed
@@ -76,22 +78,27 @@ def measure(netlist: Netlist, library: Library, paths: Path, record: Path) -> Me
     evaluator = _Evaluator(netlist, library)
     toggles = dict.fromkeys(netlist.nets, 0)
     accesses = {one.name: 0 for one in netlist.instances if library[one.cell].macro}
+    pulses = dict.fromkeys(evaluator.clocks, 0)
     wrong: set[str] = set()
     cycles = steps = 0
     for values, count in _chunks(netlist, order, record):
-        evaluator.run(values, (1 << count) - 1)
+        whole = (1 << count) - 1
+        evaluator.run(values, whole)
         later = (1 << (count - 1)) - 1
         for net, value in values.items():
             toggles[net] += ((value ^ (value >> 1)) & later).bit_count()
         for name, nets in evaluator.enables.items():
             accesses[name] += sum(values[net].bit_count() for net in nets)
+        for net in pulses:
+            pulses[net] += evaluator.pulses(net, values, whole).bit_count()
         wrong.update(evaluator.differences(values, later))
         cycles, steps = cycles + count, steps + count - 1
     if not steps:
         raise SpecError(f"{record} has {cycles} cycles: must have at least 2")
     return Measured(
         Activity(
-            {net: count / steps for net, count in toggles.items()},
+            {net: count / steps for net, count in toggles.items()}
+            | {net: CLOCK_EDGES * count / cycles for net, count in pulses.items()},
             {name: count / cycles for name, count in accesses.items()},
         ),
         cycles,
@@ -138,6 +145,7 @@ class _Evaluator:
                 pins = netlist.instances[index].pins
                 self._gates.append((net, _compiled(graph.cell[index].pins[pin].function), pins))
         self._constants = {}
+        self.clocks = clock_enables(netlist, library)
         self.registers = []
         self.enables = {}
         for index, one in enumerate(netlist.instances):
@@ -148,8 +156,8 @@ class _Evaluator:
             elif cell.sequential:
                 for pin, net in one.pins.items():
                     if cell.pins[pin].function == "IQ" and net in netlist.origins:
-                        taken = _compiled(cell.next_state)
-                        self.registers.append((one.name, net, taken, one.pins))
+                        taken, clock = _compiled(cell.next_state), one.pins[cell.clock]
+                        self.registers.append((one.name, net, taken, one.pins, clock))
             else:
                 for pin, net in one.pins.items():
                     if cell.pins[pin].function in ("0", "1"):
@@ -162,13 +170,22 @@ class _Evaluator:
         for net, function, pins in self._gates:
             values[net] = _apply(function, pins, values) & mask
 
+    def pulses(self, clock: int, values: dict[int, int], mask: int) -> int:
+        """Cycles that end with a rising edge of a net that clocks something."""
+        for enable in self.clocks[clock]:
+            mask &= values[enable]
+        return mask
+
     def differences(self, values: dict[int, int], mask: int) -> list[str]:
-        """Names of the flip-flops that hold something else than they took a cycle before."""
-        return [
-            name
-            for name, net, function, pins in self.registers
-            if (_apply(function, pins, values) ^ (values[net] >> 1)) & mask
-        ]
+        """Names of the flip-flops that hold something else than what they took or kept."""
+        passed = {clock: self.pulses(clock, values, mask) for clock in self.clocks}
+        wrong = []
+        for name, net, function, pins, clock in self.registers:
+            taken, held = _apply(function, pins, values), values[net]
+            expected = held ^ ((taken ^ held) & passed[clock])
+            if (expected ^ (held >> 1)) & mask:
+                wrong.append(name)
+        return wrong
 
 
 def _compiled(function: str) -> tuple[object, tuple[str, ...]]:

@@ -14,7 +14,7 @@ WIRE_FF = 2.0
 
 
 def buffer_fanout(netlist: Netlist, library: Library, limit: int) -> Netlist:
-    """Netlist in which no net but the clock's and constants' has more than ``limit`` loads.
+    """Netlist in which no net but clocks and constants has more than ``limit`` loads.
 
     Loads of one block stay together, level by level, and a buffer belongs to the block that all of
     its loads share.

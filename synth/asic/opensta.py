@@ -16,8 +16,8 @@ from .power import Activity
 
 # Transitions a cycle of inputs that nobody measured.
 INPUT_ACTIVITY = 0.1
-_TOTAL = re.compile(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", re.MULTILINE)
-_INSTANCE = re.compile(r"^ *\S+ +\S+ +\S+ +(\d\.\S+) +\S+$", re.MULTILINE)
+# Total and name of an instance; a total that is no number does not match.
+_INSTANCE = re.compile(r"^ *\S+ +\S+ +\S+ +(\d\.\S+) +(\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Report:
     -------
     slack_ns : of the longest path at the period asked for, with an ideal clock and no wires
     logic_mw : of all cells but macros. Debian's version (2.0.17) adds a pin's energies of rise
-        and fall at each edge, so it counts what a flip-flop takes within itself twice
+        and fall at each edge, so it counts what a flip-flop takes within itself twice; every clock
+        has a pulse each cycle for it, gated or not; and a gate at the end of a very long chain,
+        for which it finds no finite power, counts for nothing
     path : the longest path, as a text
     """
 
@@ -62,7 +64,7 @@ def run_opensta(
     if shutil.which("sta") is None:
         raise SpecError("no OpenSTA: the program sta comes with the package opensta (apt-get)")
     clock = next(iter(_clocks(netlist, library)))
-    macros = [one.name for one in netlist.instances if library[one.cell].macro]
+    macros = {one.name for one in netlist.instances if library[one.cell].macro}
     lines = [
         *(f"read_liberty {path.resolve()}" for path in liberties),
         f"read_verilog {verilog.resolve()}",
@@ -72,13 +74,12 @@ def run_opensta(
         f"set_power_activity -input -activity {INPUT_ACTIVITY} -duty 0.5",
         'puts "worst_slack_s [sta::worst_slack_cmd max]"',
         "report_checks -path_delay max",
-        # The first report spreads activities; flip-flops keep what is set after it.
-        "report_power -digits 9",
+        # The first report spreads activities; flip-flops keep what is set after it. It fails where
+        # a power is not finite.
+        "catch {report_power}",
         *(_pin_activities(netlist, library, activity) if activity else ()),
         'puts "measured"',
-        "report_power -digits 9",
-        'puts "macros"',
-        *(f"report_power -digits 9 -instances [get_cells {name}]" for name in macros),
+        "report_power -digits 9 -instances [get_cells *]",
         "exit",
     ]
     with TemporaryDirectory() as scratch:
@@ -92,13 +93,13 @@ def run_opensta(
             stdin=subprocess.DEVNULL,
         )
     text = done.stdout + done.stderr
-    measured, _, rest = text.partition("\nmeasured\n")[2].partition("\nmacros\n")
-    slack, power = re.search(r"worst_slack_s (\S+)", text), _TOTAL.search(measured)
-    if not slack or not power:
+    rows = _INSTANCE.findall(text.partition("\nmeasured\n")[2])
+    slack = re.search(r"worst_slack_s (\S+)", text)
+    if not slack or not rows:
         errors = [line for line in text.splitlines() if "rror" in line]
         raise SpecError(f"OpenSTA on {verilog}: {(errors or [text[-200:]])[0].strip()}")
     path = text[text.find("Startpoint") : text.find("Group  ")].strip()
-    logic = float(power[4]) - sum(float(row) for row in _INSTANCE.findall(rest))
+    logic = sum(float(watts) for watts, name in rows if name not in macros)
     return Report(float(slack[1]) * 1e9, logic * 1e3, path)
 
 
@@ -118,7 +119,7 @@ def _pin_activities(netlist: Netlist, library: Library, activity: Activity) -> l
     lines = []
     for one in netlist.instances:
         cell = library[one.cell]
-        for pin, known in cell.pins.items() if cell.sequential else ():
+        for pin, known in cell.pins.items() if cell.sequential and not cell.enable else ():
             if known.direction == "output":
                 rate = activity.toggles.get(one.pins.get(pin), 0.0)
                 name = pin.replace("[", "\\[").replace("]", "\\]")

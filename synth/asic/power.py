@@ -10,6 +10,9 @@ from .stored import load_tree, save_tree
 from .timing import default_wires
 from .wires import Wires
 
+# Transitions of an ungated clock in a cycle.
+CLOCK_EDGES = 2.0
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -17,7 +20,8 @@ class Activity:
 
     Members
     -------
-    toggles : transitions of each net; a net without a figure does not switch
+    toggles : transitions of each net; one without a figure does not switch, and one that clocks
+        something has both edges
     accesses : reads and writes of each macro instance
     """
 
@@ -50,7 +54,7 @@ class Power:
     wires : loading of wires, bonds and repeaters of signals
     pins : loading of the inputs that signals reach
     cells : within gates and flip-flops when their outputs switch
-    clock : the clock's wire, its pins, and flip-flops at its edges
+    clock : the clocks' wires, their pins, clock gates, and flip-flops at the edges they get
     memories : accesses of macros
     leakage : of everything
     """
@@ -84,7 +88,7 @@ def estimate(
     ----------
     activity : of nets and macros
     period_ps : of the clock
-    lengths, bonds : um of wire and crossings of each net; the clock's are not read
+    lengths, bonds : um of wire and crossings of each net; those of clocks are not read
     wires : by default those of :func:`synth.asic.timing.default_wires`
     """
     wires = wires or default_wires(library)
@@ -99,9 +103,13 @@ def estimate(
             found["memories"] += activity.accesses.get(one.name, 0.0) * cell.energy_fj
         for pin, net in one.pins.items():
             known = cell.pins[pin]
-            toggles = activity.toggles.get(net, 0.0)
+            clocks = known.is_clock or (cell.enable and known.direction == "output")
+            toggles = activity.toggles.get(net, CLOCK_EDGES if clocks else 0.0)
             if known.is_clock:
-                found["clock"] += 2 * half * known.cap_ff + cell.clock_energy_fj
+                within = cell.clock_energy_fj / CLOCK_EDGES
+                found["clock"] += toggles * (half * known.cap_ff + within)
+            elif clocks:
+                found["clock"] += toggles * cell.energy_fj
             elif known.direction == "input":
                 found["pins"] += toggles * half * known.cap_ff
             else:

@@ -1,6 +1,7 @@
 """Static timing of a netlist with one delay a cell: what stacks are compared by.
 
-A cell's delay is a constant and a slope over its load; slews are not followed. The clock is ideal.
+A cell's delay is a constant and a slope over its load; slews are not followed. Clocks are ideal,
+gated or not; a clock gate's enable ends a path as a flip-flop's input does.
 For sign-off there is :mod:`synth.asic.opensta`.
 """
 

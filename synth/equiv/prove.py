@@ -24,12 +24,13 @@ class Proof:
     Members
     -------
     points : signals that were shown equal; equal ones count once, constant and unread ones not
-    flip_flops, macros : cells whose every input was shown equal
+    flip_flops, clock_gates, macros : cells whose every input was shown equal
     seconds : what it took
     """
 
     points: int
     flip_flops: int
+    clock_gates: int
     macros: int
     seconds: float
 
@@ -43,10 +44,10 @@ def prove(
 ) -> Proof:
     """Prove that the modules of ``tiers`` make what ``flat`` makes.
 
-    Gates have the functions of the Liberty. Flip-flops and macros are matched by their names; every
-    input of each, every port and every net of the same name must be equal for all values of the
-    others, so both start and stay equal. The tiers' instances and nets have the names of the flat
-    netlist, whatever module they are in.
+    Gates have the functions of the Liberty. Flip-flops, clock gates and macros are matched by their
+    names; every input of each, clocks included, every port and every net of the same name must be
+    equal for all values of the others, so both start and stay equal. The tiers' instances and nets
+    have the names of the flat netlist, whatever module they are in.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ def prove(
     Raises
     ------
     SpecError
-        If something is not proven, or a flip-flop or macro is missing in one of the two.
+        If something is not proven, or a flip-flop, clock gate or macro is missing in one of the
+        two.
     """
     started = perf_counter()
     gates = {name for name, cell in library.cells.items() if not cell.sequential}
@@ -92,9 +94,9 @@ def prove(
     names = {one.name for one in registers}
     left = set(re.findall(r"^equiv/(\S+)$", text, re.MULTILINE))
     if alone := sorted(left ^ names):
+        name = re.sub("_(gold|gate)$", "", alone[0])
         raise SpecError(
-            f"flip-flop or macro {re.sub('_(gold|gate)$', '', alone[0])} is in one of the"
-            f" netlists alone; log {log}"
+            f"flip-flop, clock gate or macro {name} is in one of the netlists alone; log {log}"
         )
     points, (proven, unproven) = int(_FOUND.findall(text)[-1]), _PROVEN.findall(text)[-1]
     if int(unproven):
@@ -104,7 +106,14 @@ def prove(
             f" them; log {log}"
         )
     macros = sum(library[one.cell].macro for one in registers)
-    return Proof(int(proven), len(registers) - macros, macros, perf_counter() - started)
+    clock_gates = sum(bool(library[one.cell].enable) for one in registers)
+    return Proof(
+        points=int(proven),
+        flip_flops=len(registers) - clock_gates - macros,
+        clock_gates=clock_gates,
+        macros=macros,
+        seconds=perf_counter() - started,
+    )
 
 
 def _load(folder: Path, top: str, files: Sequence[Path], name: str) -> list[str]:

@@ -89,7 +89,8 @@ def prove(
 
     proof = prove_style(load_preset(preset), style)
     print(
-        f"{style}: {proof.flip_flops} flip-flops and {proof.macros} macros proven equal,"
+        f"{style}: {proof.flip_flops} flip-flops, {proof.clock_gates} clock gates and"
+        f" {proof.macros} macros proven equal,"
         f" {proof.points} signals in {proof.seconds:.0f} s"
     )
 

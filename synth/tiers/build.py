@@ -174,12 +174,7 @@ def activity_of(preset: Preset, design: Design, say: Callable[[str], None]) -> A
     if measured.is_file():
         return Activity.load(measured)
     say(f"no {measured}: power is for uniform activity")
-    macros = [
-        one.name
-        for one, cell in zip(design.netlist.instances, design.masters, strict=True)
-        if cell.macro
-    ]
-    return uniform_activity(design.netlist, macros)
+    return uniform_activity(design.netlist, design.library)
 
 
 def counts(placed: Placement) -> dict[str, float]:

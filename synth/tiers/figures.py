@@ -1,17 +1,20 @@
 """What a placement is worth: footprint, wire, memory access, power, temperature.
 
 Wires are as long as the half-perimeter of their net on each tier, with the resistance and
-capacitance of :mod:`synth.asic.wires`; the clock has a tree of its own on each tier. 2D and 3D
-are measured alike, at the same clock period.
+capacitance of :mod:`synth.asic.wires`; each clock, gated or not, has a tree of its own on each
+tier. 2D and 3D are measured alike, at the same clock period.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from synth.asic.cells import Library
+from synth.asic.gating import clock_enables
 from synth.asic.netlist import Netlist
-from synth.asic.power import Activity, Power, estimate
+from synth.asic.power import CLOCK_EDGES, Activity, Power, estimate
 from synth.asic.timing import MemoryPath, Timing, analyse, default_wires
 
 from .design import Design
@@ -20,8 +23,9 @@ from .thermal import temperatures
 
 # Blocks of the power map on each side of a tier.
 GRID = 8
-# Without a simulation: transitions a net and cycle, and accesses a memory and cycle.
-TOGGLES, ACCESSES = 0.1, 0.2
+# Without a simulation: transitions a net and cycle, accesses a memory and cycle, and the share of
+# cycles in which a clock gate passes a pulse.
+TOGGLES, ACCESSES, PULSES = 0.1, 0.2, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,7 @@ class Figures:
     Members
     -------
     footprint_um2 : of one tier's outline
-    hpwl_um : sum of half-perimeters of all nets but the clock's
+    hpwl_um : sum of half-perimeters of all nets but clocks
     memory_access_ps : clock to memory to register, of the slowest memory
     memory_mean_ps : the same, mean over memories
     memory_round_ps : register to memory to register, of the slowest memory
@@ -52,13 +56,18 @@ class Figures:
     peak_c: float
 
 
-def uniform_activity(netlist: Netlist, macros: list[str]) -> Activity:
+def uniform_activity(netlist: Netlist, library: Library) -> Activity:
     """Activity of a design that nobody has simulated."""
-    return Activity(dict.fromkeys(netlist.nets, TOGGLES), dict.fromkeys(macros, ACCESSES))
+    pulses = {
+        net: CLOCK_EDGES * PULSES ** len(enables)
+        for net, enables in clock_enables(netlist, library).items()
+    }
+    macros = [one.name for one in netlist.instances if library[one.cell].macro]
+    return Activity(dict.fromkeys(netlist.nets, TOGGLES) | pulses, dict.fromkeys(macros, ACCESSES))
 
 
 def net_lengths(placement: Placement) -> tuple[dict[int, float], dict[int, int]]:
-    """Wire in um of each net but the clock's, and bonds of each that crosses."""
+    """Wire in um of each net but clocks, and bonds of each that crosses."""
     lengths = wire_lengths(placement)
     clock = placement.design.clock_nets
     wires = {net: float(length) for net, length in enumerate(lengths) if not clock[net]}
@@ -66,15 +75,27 @@ def net_lengths(placement: Placement) -> tuple[dict[int, float], dict[int, int]]
     return wires, dict(zip(net.tolist(), count.tolist(), strict=True))
 
 
-def sink_ways(placement: Placement) -> dict[int, dict[int, float]]:
-    """Shortest wire in um from each net's driver to each instance, through bonds to other tiers."""
-    design, crossing = placement.design, placement.crossing
+def pin_places(placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+    """Place of each pin in um, float [2, pins], and its tier, int64 [pins]."""
+    design = placement.design
     dx, dy = design.pin_offsets
     at = np.stack([placement.x[design.pin_cell] + dx, placement.y[design.pin_cell] + dy])
-    tier = design.cell_tiers(placement.tiers)[design.pin_cell]
-    driven = np.flatnonzero((design.driver_pin >= 0) & ~design.clock_nets)
+    return at, design.cell_tiers(placement.tiers)[design.pin_cell]
+
+
+def entries(placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+    """Where each net enters each tier: at its driver, or at the bond from the tier before.
+
+    Returns
+    -------
+    tuple
+        Place in um, float [tiers, 2, nets], and wire in um up to there, float [tiers, nets]; NaN
+        where a net is not, or has no driver.
+    """
+    design, crossing = placement.design, placement.crossing
+    at, tier = pin_places(placement)
+    driven = np.flatnonzero(design.driver_pin >= 0)
     source = design.driver_pin[driven]
-    # Where a net enters each tier, and how long it is up to there.
     entry = np.full((placement.count, 2, design.nets), np.nan)
     before = np.full((placement.count, design.nets), np.nan)
     entry[tier[source], :, driven] = at[:, source].T
@@ -89,6 +110,18 @@ def sink_ways(placement: Placement) -> dict[int, dict[int, float]]:
             net, place = net[open_here], bond[:, mine[open_here]]
             before[far, net] = before[near, net] + np.abs(place - entry[near][:, net]).sum(axis=0)
             entry[far][:, net] = place
+    return entry, before
+
+
+def sink_ways(placement: Placement) -> dict[int, dict[int, float]]:
+    """Shortest wire in um from each net's driver to each instance, through bonds to other tiers.
+
+    Clocks are ideal and have none.
+    """
+    design = placement.design
+    at, tier = pin_places(placement)
+    entry, before = entries(placement)
+    before[:, design.clock_nets] = np.nan
     net = design.net_of_pin
     total = before[tier, net] + np.abs(at - entry[tier, :, net].T).sum(axis=0)
     ways: dict[int, dict[int, float]] = {}
@@ -171,24 +204,43 @@ def power_map(
         for cause, milliwatts in vars(found).items():
             total[cause] = total.get(cause, 0.0) + milliwatts
         watts[number] = found.total / 1000
-    # A tier's clock tree as a whole, for its repeaters are whole ones; spread over the tier.
-    for tier, um in enumerate(clock_tree_um(placement)):
-        tree = 2 * default_wires(design.library).energy_fj(um, design.library.voltage) / period_ps
-        total["clock"] += tree
-        watts[tier * GRID**2 : (tier + 1) * GRID**2] += tree / 1000 / GRID**2
+    # A clock's tree on a tier as a whole, for its repeaters are whole ones; spread over the tier.
+    model = default_wires(design.library)
+    crossing = placement.crossing
+    upwards = Counter(zip(crossing.lower.tolist(), crossing.net.tolist(), strict=True))
+    for tier, trees in enumerate(clock_tree_um(placement)):
+        for net, um in trees.items():
+            energy = model.energy_fj(um, design.library.voltage, upwards[tier, net])
+            tree = activity.toggles.get(net, CLOCK_EDGES) * energy / period_ps
+            total["clock"] += tree
+            watts[tier * GRID**2 : (tier + 1) * GRID**2] += tree / 1000 / GRID**2
     return Power(**total), watts.reshape(placement.count, GRID, GRID)
 
 
-def clock_tree_um(placement: Placement) -> list[float]:
-    """Wire of the clock's tree on each tier: halves are joined at their middles, down to leaves."""
+def clock_tree_um(placement: Placement) -> list[dict[int, float]]:
+    """Wire of each clock's tree on each tier, by net: the port's clock and that of each clock gate.
+
+    A tree starts where its net enters the tier and ends at the clock pins there; halves are joined
+    at their middles, down to leaves. A bond to a further tier has a branch of its own.
+    """
     design = placement.design
-    pins = design.clock_nets[design.net_of_pin] & (design.pin_cell < design.instances)
-    dx, dy = design.pin_offsets
-    x, y = placement.x[design.pin_cell] + dx, placement.y[design.pin_cell] + dy
-    tiers = design.cell_tiers(placement.tiers)[design.pin_cell]
-    return [
-        _tree(np.stack([x, y], axis=1)[pins & (tiers == tier)]) for tier in range(placement.count)
-    ]
+    at, tier = pin_places(placement)
+    entry, before = entries(placement)
+    trees: list[dict[int, float]] = [{} for _ in range(placement.count)]
+    for net in np.flatnonzero(design.clock_nets):
+        pins = np.arange(design.starts[net], design.starts[net + 1])
+        sinks = pins[(pins != design.driver_pin[net]) & (design.pin_cell[pins] < design.instances)]
+        for place, known in enumerate(trees):
+            points = at[:, sinks[tier[sinks] == place]].T
+            um = _tree(points)
+            if len(points):
+                um += float(np.nansum(np.abs(points.mean(axis=0) - entry[place, :, net])))
+            for far in (place - 1, place + 1):
+                if 0 <= far < placement.count and before[far, net] > before[place, net]:
+                    um += float(before[far, net] - before[place, net])
+            if um:
+                known[int(net)] = um
+    return trees
 
 
 def _tree(points: np.ndarray) -> float:
