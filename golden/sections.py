@@ -207,6 +207,7 @@ class Asic(Section):
     -------
     flop_bits : memories of so many bits are flip-flops, larger ones macros
     bank_rows, bank_bits : deepest and widest macro; larger memories are split into equal parts
+    gate_flops : least flip-flops that share a clock gate; 0 for no clock gating
     fanout : loads of a net above which it gets buffers
     utilisation : share of a tier's outline that cells fill
     pitch_um : between hybrid bonds
@@ -215,6 +216,7 @@ class Asic(Section):
     flop_bits: Annotated[int, Field(ge=0)] = 256
     bank_rows: Literal[64, 128, 256, 512, 1024, 2048, 4096] = 512
     bank_bits: Annotated[int, Field(ge=8, le=1024)] = 256
+    gate_flops: Annotated[int, Field(ge=0)] = 4
     fanout: Annotated[int, Field(ge=2)] = 24
     utilisation: Annotated[float, Field(gt=0, lt=1)] = 0.7
     pitch_um: Annotated[float, Field(gt=0)] = 1.6

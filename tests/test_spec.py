@@ -185,6 +185,7 @@ REFUSED = [
     ("quant.weight_bits", 9, "quant.weight_bits is 9: must be at most 8"),
     ("quant.frac_bits", 1, "quant.key_frac_bits is 2: must be at most quant.frac_bits, 1"),
     ("train.epochs", 1, "missing key train.quant_epochs"),
+    ("asic.gate_flops", -1, "asic.gate_flops is -1: must be at least 0"),
     (
         "name",
         "My Net",

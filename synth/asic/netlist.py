@@ -138,8 +138,8 @@ def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
     """Read Yosys' JSON of a flat, mapped module.
 
     Yosys' own names change with everything that is synthesised before; here a flip-flop is called
-    after the signal it holds, a macro by its name in the source, and gates are numbered in each
-    block.
+    after the signal it holds, a macro by its name in the source, and gates and clock gates are
+    numbered in each block.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
     public = {bit: _name(origin) for bit, origin in origins.items()}
     public |= {bit: _UNSAFE.sub("_", nets[number].rstrip("]")) for bit, number in numbers.items()}
     loaded = _loaded(module)
-    gates: Counter[tuple[str, ...]] = Counter()
+    gates: Counter[tuple[tuple[str, ...], str]] = Counter()
     instances = []
     for raw_name, cell in module["cells"].items():
         hier, own = _place(raw_name, cell["attributes"])
@@ -193,11 +193,12 @@ def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
         signal = public.get(outputs[0]) if outputs else None
         if own is not None:
             name = identifier((*hier, own))
-        elif "CK" in pins and signal:
+        elif "CK" in pins and signal and not library[cell["type"]].enable:
             name = f"{signal}__reg"
         else:
-            name = identifier((*hier, f"g{gates[hier]}"))
-            gates[hier] += 1
+            kind = "clockgate" if library[cell["type"]].enable else "g"
+            name = identifier((*hier, f"{kind}{gates[hier, kind]}"))
+            gates[hier, kind] += 1
         name = _unused(name, used)
         for position, bit in enumerate(outputs):
             if bit not in numbers:
@@ -217,7 +218,7 @@ def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
     driven |= {
         bit
         for _, kind, pins, _ in instances
-        if library[kind].sequential
+        if library[kind].sequential and not library[kind].enable
         for pin, bit in pins.items()
         if library[kind].pins[pin].direction == "output"
     }

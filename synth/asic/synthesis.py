@@ -25,6 +25,7 @@ from .activity import write_signals
 from .buffers import buffer_fanout
 from .cells import Library
 from .fakeram import with_macros
+from .gating import gated, gating_commands, size_gates
 from .lef import bond_lef, cells_lef, tech_lef
 from .liberty import write_liberty
 from .libraries import load_library, tie_cells
@@ -99,10 +100,10 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
         (folder / "macros.lib").write_text(write_liberty(library, macros))
         gates = (options.liberty or _embedded(folder, plain)).resolve()
         log = build_dir(preset.name) / "asic.log"
-        commands = _script(folder, gates, library, sizes.fanout)
+        commands = _script(folder, gates, library, sizes.fanout, sizes.gate_flops)
         run_yosys(commands, log, f"synthesis of {preset.name}")
         mapped = from_yosys(json.loads((folder / "mapped.json").read_text()), TOP, library)
-    netlist = buffer_fanout(mapped, library, sizes.fanout)
+    netlist = size_gates(buffer_fanout(mapped, library, sizes.fanout), library)
     directory = asic_dir(preset)
     report = describe(netlist, library)
     report["library"] = library.name
@@ -158,6 +159,7 @@ def describe(netlist: Netlist, library: Library) -> dict:
     for instance in netlist.instances:
         cell = library[instance.cell]
         kind = "macros" if cell.macro else "flip_flops" if cell.sequential else "gates"
+        kind = "clock_gates" if cell.enable else kind
         kinds[kind] += cell.area_um2
         blocks["/".join(instance.hier[:2]) or "top"] += cell.area_um2
     area = {name: round(value, 3) for name, value in sorted(kinds.items())}
@@ -165,6 +167,7 @@ def describe(netlist: Netlist, library: Library) -> dict:
         "instances": len(netlist.instances),
         "nets": len(netlist.nets),
         "cells": dict(sorted(netlist.cells().items())),
+        "gated_flip_flops": gated(netlist, library),
         "area_um2": area | {"total": round(sum(kinds.values()), 3)},
         "blocks_um2": {name: round(value, 3) for name, value in sorted(blocks.items())},
     }
@@ -182,7 +185,7 @@ def _embedded(folder: Path, library: Library) -> Path:
     return path
 
 
-def _script(folder: Path, gates: Path, library: Library, fanout: int) -> list[str]:
+def _script(folder: Path, gates: Path, library: Library, fanout: int, gate_flops: int) -> list[str]:
     """Commands from RTL to the flat mapped netlist ``mapped.json``."""
     high, low = (" ".join(tie_cells(library)[value]) for value in "10")
     ties = [name for name, _ in tie_cells(library).values()]
@@ -211,6 +214,7 @@ def _script(folder: Path, gates: Path, library: Library, fanout: int) -> list[st
         "opt -fast",
         # The reset of the accelerator sets every flip-flop that needs it.
         "setattr -unset init w:*",
+        *gating_commands(library, gate_flops, folder),
         "dfflegalize -cell $_DFF_P_ x",
         "techmap",
         "simplemap",
