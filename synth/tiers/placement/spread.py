@@ -16,6 +16,9 @@ LEAST_STEPS = 30
 DONE_OVERFLOW = 0.08
 # Steps without less overflow after which more weight would only lengthen wires.
 PATIENCE = 60
+# Once there is little overflow, wires that grow by more without less of it: cells that are shut in
+# between macros stay there, whatever the weight, and all others would be thrown about.
+LITTLE_OVERFLOW, GROWN = 0.3, 1.1
 # A step is shortened until the slope at its end would have allowed it, so often at most.
 BACKTRACKS = 4
 # Mean bins a cell, and the finest grid.
@@ -155,7 +158,8 @@ def _descend(
         return (wires + weight * push) / np.maximum(degree + weight * movables.area, 1e-9)
 
     momentum, last_length, step = 1.0, length, None
-    best, best_overflow, best_index = ahead, np.inf, 0
+    best, best_overflow, best_length, best_index = ahead, np.inf, np.inf, 0
+    worst_overflow = 0.0
     bar = tqdm(total=MOST_STEPS, desc="place", disable=not progress, leave=False)
     for index in range(MOST_STEPS):
         slope = conditioned()
@@ -177,8 +181,13 @@ def _descend(
         gamma = 8.0 * bin_um * 10 ** ((min(overflow, 1.0) - 0.1) * 20 / 9 - 1)
         bar.update()
         bar.set_postfix_str(f"overflow {overflow:.2f}, {length / 1000:.0f} mm", refresh=False)
+        # Cells that begin spread draw together at first: what counts comes after the peak.
+        if overflow > worst_overflow:
+            best_overflow, worst_overflow = np.inf, overflow
         if overflow < 0.99 * best_overflow:
-            best, best_overflow, best_index = ahead, overflow, index
+            best, best_overflow, best_length, best_index = ahead, overflow, length, index
+        elif best_overflow < LITTLE_OVERFLOW and length > GROWN * best_length:
+            break
         if index > LEAST_STEPS and (overflow < DONE_OVERFLOW or index - best_index > PATIENCE):
             break
         weight *= _growth(length - last_length, problem, index)
