@@ -71,7 +71,7 @@ class Logits(wiring.Component):
         ]
         # A View indexed with a signal would multiply the index by the width of a lane.
         for index in range(self.lanes):
-            with m.If(self.i.valid & (lane == index)):
+            with m.If(lane == index):
                 m.d.sync += steps.eq(self.i.payload.sums[index])
         m.d.sync += [
             picked.eq(self.i.valid),

@@ -29,8 +29,7 @@ def elastic_stages(
     Returns
     -------
     list of Value
-        For each stage the bit that loads its registers: set only if there is something to load,
-        so that registers rest, and their clock can, while nothing comes.
+        For each stage the bit that loads its registers.
     """
     valid = Signal(depth)
     loads = []
@@ -38,11 +37,8 @@ def elastic_stages(
         load = Signal(name=f"load_{stage}")
         # Written out per stage: a chain from stage to stage would be depth gates long.
         m.d.comb += load.eq(sink.ready | ~valid[stage:].all())
-        offered = Cat(source.valid & open, valid)[stage]
         with m.If(load):
-            m.d.sync += valid[stage].eq(offered)
-        loads.append(load & offered)
-        if stage == 0:
-            m.d.comb += source.ready.eq(load & open)
-    m.d.comb += sink.valid.eq(valid[-1])
+            m.d.sync += valid[stage].eq(Cat(source.valid & open, valid)[stage])
+        loads.append(load)
+    m.d.comb += [source.ready.eq(loads[0] & open), sink.valid.eq(valid[-1])]
     return loads

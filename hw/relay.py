@@ -50,14 +50,13 @@ class Relay(wiring.Component):
             self.o.valid.eq(front_valid),
             self.o.payload.eq(front),
         ]
-        # Registers rest, and their clock can, while nothing comes.
-        with m.If(self.i.valid & ~back_valid):
+        with m.If(~back_valid):
             m.d.sync += back.eq(self.i.payload)
         with m.If(self.o.ready | ~front_valid):
             m.d.sync += [back_valid.eq(0), front_valid.eq(self.i.valid | back_valid)]
             with m.If(back_valid):
                 m.d.sync += front.eq(back)
-            with m.Elif(self.i.valid):
+            with m.Else():
                 m.d.sync += front.eq(self.i.payload)
         with m.Elif(self.i.valid):
             m.d.sync += back_valid.eq(1)

@@ -128,12 +128,11 @@ class Weights(wiring.Component):
         address = Signal.like(self.write_addr, attrs=COPY)
         enable = Signal(attrs=COPY)
         columns = Signal(storage.width)
-        bank.d.sync += enable.eq(self.write_en)
-        with bank.If(self.write_en):
-            bank.d.sync += [
-                address.eq(self.write_addr),
-                columns.eq(self.write_data[base : base + storage.width]),
-            ]
+        bank.d.sync += [
+            address.eq(self.write_addr),
+            enable.eq(self.write_en),
+            columns.eq(self.write_data[base : base + storage.width]),
+        ]
         bank.d.comb += [
             storage.write_addr.eq(address),
             storage.write_en.eq(enable),
