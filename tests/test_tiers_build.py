@@ -11,8 +11,9 @@ from synth.asic.cells import standard_cells
 from synth.asic.power import Activity
 from synth.asic.synthesis import Options as Products
 from synth.asic.synthesis import asic_dir, write_products
+from synth.tiers import placement
 from synth.tiers.assign import FOLDED, Options
-from synth.tiers.build import Stacking, build, prove_style, tiers_dir
+from synth.tiers.build import Stacking, build, load_design, prove_style, reference, tiers_dir
 from synth.tiers.checks import file_problems
 from tests.tiers_design import small_design
 
@@ -68,6 +69,16 @@ def test_build_twice_check_and_prove(synthesised, style):
     assert set(differing(synthesised / "before", both)) == {
         *(f"{style}/report.json", f"{style}/hotspot/stack.ptrace"),
     }
+
+
+def test_reference_is_kept_until_the_placer_changes(synthesised, monkeypatch):
+    design, said = load_design(PRESET), []
+    reference(PRESET, design, said.append)
+    reference(PRESET, design, said.append)
+    assert len(said) == 1
+    monkeypatch.setattr(placement, "__file__", str(synthesised / "another" / "__init__.py"))
+    reference(PRESET, design, said.append)
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from synth.asic.power import Activity
 from synth.asic.synthesis import asic_dir
 from synth.equiv.prove import Proof, prove
 
-from . import pictures
+from . import pictures, placement
 from .assign import FOLDED, STYLES, Options, assign
 from .bonds import check_room, place_bonds
 from .design import Design
@@ -134,12 +134,15 @@ def divided(
 
 
 def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Placement:
-    """2D placement of the same netlist; kept, as long as netlist and utilisation are the same."""
+    """2D placement of the same netlist; kept while netlist, utilisation and placer are the same."""
     tiers = np.zeros(design.instances, np.int64)
     utilisation = preset.asic.utilisation
     outline = outline_for(design, tiers, utilisation)
     source = (asic_dir(preset) / "netlist.json").read_bytes()
-    key = hashlib.sha256(source + f"{utilisation}".encode()).hexdigest()
+    # An older placer's 2D beside a newer one's 3D would not be the same engine.
+    files = sorted(Path(placement.__file__).parent.glob("*.py"))
+    placer = b"".join(path.read_bytes() for path in files)
+    key = hashlib.sha256(source + placer + f"{utilisation}".encode()).hexdigest()
     folder = tiers_dir(preset, FLAT)
     kept = folder / "placement.npz"
     if kept.is_file():

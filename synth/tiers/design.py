@@ -115,6 +115,12 @@ class Design:
         return self.width * self.height
 
     @cached_property
+    def sites(self) -> np.ndarray:
+        """Area of each cell in sites, at least 1; int64 [instances + ports]."""
+        site = self.library.site_um * self.library.row_um
+        return np.maximum(1, np.round(self.area / site)).astype(np.int64)
+
+    @cached_property
     def pin_offsets(self) -> tuple[np.ndarray, np.ndarray]:
         """Centre of each pin from its cell's lower left corner in um, float [pins] each."""
         offsets = {name: pin_offsets(self.library[name]) for name in self.netlist.cells()}
@@ -159,8 +165,7 @@ class Design:
         Nets of at least two instances, or of one and a port, are edges, in the netlist's order;
         :attr:`edge_nets` names them.
         """
-        site = self.library.site_um * self.library.row_um
-        weights = np.maximum(1, np.round(self.area[: self.instances] / site)).astype(np.int64)
+        weights = self.sites[: self.instances]
         edges = [self._members[net] for net in self.edge_nets]
         chosen = None if net_weights is None else net_weights[self.edge_nets]
         return Hypergraph.of(edges, np.append(weights, 1), chosen)

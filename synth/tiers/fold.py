@@ -79,12 +79,11 @@ def _floor(design: Design, layer: Layer, outline: Outline, tiers: int) -> Floor:
     held = np.bincount(square[cells], design.area[cells], minlength=side * side)
     macros = np.bincount(layer.tier, design.area * design.macro, minlength=tiers)
     wanted = np.maximum(design.area.sum() / tiers - macros, 0)
-    site = design.library.site_um * design.library.row_um
     return Floor(
         starts=design.starts,
         pins=design.pin_cell,
         square=square,
-        weight=np.maximum(1, np.round(design.area / site)).astype(np.int64),
+        weight=design.sites,
         share=balanced(free, held, wanted),
     )
 

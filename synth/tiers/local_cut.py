@@ -14,6 +14,9 @@ import mtkahypar
 import numpy as np
 from tqdm import tqdm
 
+from .hypergraph import FREE, Hypergraph
+from .partition import prepared
+
 # Cells a square, and rounds over all squares.
 CELLS, ROUNDS = 200, 2
 # Larger nets are cut in any case.
@@ -22,6 +25,8 @@ LARGEST_NET = 64
 SLIVER = 0.03
 # What a tier may get above its share, and besides in units of weight.
 SLACK, SPARE = 1.06, 20
+# Imbalance on top of the limits that the library allows itself on the way.
+EPSILON = 0.03
 UNKNOWN = -1
 
 
@@ -99,23 +104,14 @@ def _divide(library, floor: Floor, nets: _Nets, members, share, tiers) -> np.nda
     edges = _edges(nets, members, open_tiers, tiers)
     weights = floor.weight[members]
     limits = (SLACK * shares * weights.sum()).astype(int) + SPARE + weights.max()
-    context = library.context_from_preset(mtkahypar.PresetType.DEFAULT)
-    context.set_partitioning_parameters(len(open_tiers), 0.03, mtkahypar.Objective.CUT)
-    context.set_individual_target_block_weights(limits.tolist())
-    context.logging = False
     # After the cells comes a vertex for each tier, with all that is known to lie there.
-    vertices = len(members) + len(open_tiers)
-    graph = library.create_hypergraph(
-        context,
-        vertices,
-        len(edges),
-        edges,
-        [*weights.tolist(), *[1] * len(open_tiers)],
-        [1] * len(edges),
+    ends = np.arange(len(open_tiers))
+    graph = Hypergraph.of(edges, np.concatenate([weights, np.ones(len(ends), np.int64)]))
+    fixed = np.concatenate([np.full(len(members), FREE), ends])
+    context, made = prepared(
+        *(library, mtkahypar.PresetType.DEFAULT, graph, limits.tolist(), EPSILON, fixed)
     )
-    free = [-1] * len(members)
-    graph.add_fixed_vertices([*free, *range(len(open_tiers))], len(open_tiers))
-    parts = np.array(graph.partition(context).get_partition()[: len(members)])
+    parts = np.array(made.partition(context).get_partition()[: len(members)])
     return open_tiers[parts]
 
 

@@ -186,23 +186,16 @@ def _run(run: _Run) -> np.ndarray | None:
     graph, bounds = run.graph, run.bounds
     library = mtkahypar.initialize(1, False)
     mtkahypar.set_seed(run.seed)
-    context = library.context_from_preset(mtkahypar.PresetType.QUALITY)
-    epsilon = max(bounds.high * bounds.parts - 1, 0.0)
-    context.set_partitioning_parameters(bounds.parts, epsilon, mtkahypar.Objective.CUT)
     # The library knows no lowest weight; where all others weigh this much, the last has the lowest.
     high = min(bounds.high, (1 - bounds.low) / (bounds.parts - 1))
-    context.set_individual_target_block_weights([int(high * graph.total_weight)] * bounds.parts)
-    context.logging = False
-    made = library.create_hypergraph(
-        context,
-        graph.vertices,
-        graph.edges,
-        graph.edge_lists(),
-        graph.vertex_weights.tolist(),
-        graph.edge_weights.tolist(),
+    context, made = prepared(
+        library,
+        mtkahypar.PresetType.QUALITY,
+        graph,
+        [int(high * graph.total_weight)] * bounds.parts,
+        max(bounds.high * bounds.parts - 1, 0.0),
+        run.fixed,
     )
-    if run.fixed is not None and (run.fixed != FREE).any():
-        made.add_fixed_vertices(run.fixed.tolist(), bounds.parts)
     if run.start is None:
         done = made.partition(context)
     else:
@@ -212,3 +205,31 @@ def _run(run: _Run) -> np.ndarray | None:
     if not bounds.hold(graph.part_weights(parts, bounds.parts)):
         return None
     return parts if run.cluster is None else parts[run.cluster]
+
+
+def prepared(library, preset, graph: Hypergraph, limits: list[int], epsilon: float, fixed):
+    """Context and hypergraph of the library, ready to be partitioned for the least cut.
+
+    Parameters
+    ----------
+    library, preset : of Mt-KaHyPar
+    limits : most weight of each part
+    epsilon : imbalance on top of equal parts that the library allows itself on the way
+    fixed : part of each vertex that is fixed, ``FREE`` of the others; None for none
+    """
+    parts = len(limits)
+    context = library.context_from_preset(preset)
+    context.set_partitioning_parameters(parts, epsilon, mtkahypar.Objective.CUT)
+    context.set_individual_target_block_weights(limits)
+    context.logging = False
+    made = library.create_hypergraph(
+        context,
+        graph.vertices,
+        graph.edges,
+        graph.edge_lists(),
+        graph.vertex_weights.tolist(),
+        graph.edge_weights.tolist(),
+    )
+    if fixed is not None and (fixed != FREE).any():
+        made.add_fixed_vertices(fixed.tolist(), parts)
+    return context, made
