@@ -27,9 +27,9 @@ class Drain(wiring.Component):
     Bias rows follow the slices of a position; where a pool makes four positions of one, the rows of
     a group repeat four times before the next group's. Experts have biases of their own, so each
     pass over the groups begins at the base that is known by then. A row is read when the one before
-    it is taken, and registered with its slice: a block RAM's output is late in the cycle. A group
-    is taken once the one before it has left: ``i.ready``, which many flip-flops wait for, is a
-    register.
+    it is taken or the group comes, and registered with its slice: a block RAM's output is late in
+    the cycle. A group is taken once the one before it has left: ``i.ready``, which many flip-flops
+    wait for, is a register.
 
     Latency and resources
     ---------------------
@@ -120,7 +120,7 @@ class Drain(wiring.Component):
             self.i.ready.eq(~draining),
             next_row.eq(row),
             self.bias_addr.eq(next_row),
-            self.bias_en.eq(1),
+            self.bias_en.eq(draining | self.i.valid),
             self.o.valid.eq(picked_valid),
             self.bias_taken.eq(wants & self.bias_known),
         ]

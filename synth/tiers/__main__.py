@@ -125,6 +125,8 @@ def compare_cut(
     tries: Annotated[int, typer.Option(min=1, help="Starts, of which the best counts.")] = 5,
 ) -> None:
     """Cut of the style mincut beside Mt-KaHyPar's quality preset, from the files of that style."""
+    import json
+
     from golden.metrics import write_metrics
     from golden.spec import load_preset
 
@@ -133,13 +135,15 @@ def compare_cut(
     from .partition import Bounds, quality_preset
 
     spec = load_preset(preset)
-    file = tiers_dir(spec, "mincut") / "hypergraph" / "netlist.hgr"
+    folder = tiers_dir(spec, "mincut")
+    file = folder / "hypergraph" / "netlist.hgr"
     graph = read_hgr(file)
+    cut = json.loads((folder / "report.json").read_text())["options"]["cut"]
     fixed, own = (
         read_labels(file.with_name(f"{file.name}.{kind}"), graph.vertices, low=low, high=1)
         for kind, low in (("fix", -1), ("part.2", 0))
     )
-    theirs = quality_preset(graph, Bounds.of_imbalance(2.0), fixed, tries=tries)
+    theirs = quality_preset(graph, Bounds(cut["low"], cut["high"]), fixed, tries=tries)
     ratio = graph.cut(own) / theirs
     write_metrics(spec.name, {"tiers.mincut.cut_over_quality": ratio})
     print(f"cut {graph.cut(own)}, best of {tries} of the quality preset {theirs}: {ratio:.3f}")
