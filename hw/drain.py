@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layouts import sums_layout
+from .resting import offered
 
 
 class Drain(wiring.Component):
@@ -127,7 +128,9 @@ class Drain(wiring.Component):
         m.d.sync += waits.eq(wants & ~self.bias_known)
         m.d.sync += row.eq(next_row)
         with m.If(~draining):
-            m.d.sync += [draining.eq(self.i.valid), group.eq(self.i.payload)]
+            m.d.sync += draining.eq(self.i.valid)
+            with m.If(offered(platform, self.i.valid)):
+                m.d.sync += group.eq(self.i.payload)
         with m.Elif(pick & last_slice):
             m.d.sync += draining.eq(0)
 

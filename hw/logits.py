@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layouts import sums_layout
+from .resting import offered
 
 LOGIT_BITS = 32
 
@@ -71,7 +72,7 @@ class Logits(wiring.Component):
         ]
         # A View indexed with a signal would multiply the index by the width of a lane.
         for index in range(self.lanes):
-            with m.If(lane == index):
+            with m.If(offered(platform, self.i.valid) & (lane == index)):
                 m.d.sync += steps.eq(self.i.payload.sums[index])
         m.d.sync += [
             picked.eq(self.i.valid),

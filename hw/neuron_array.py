@@ -192,7 +192,7 @@ class NeuronArray(wiring.Component):
         if NeuronKind.TERNARY in self.kinds:
             known, self._below = Signal(), Signal(self.threshold_bits)
             m.d.sync += [known.eq(1), self._below.eq(self.threshold - 1)]
-        loads = elastic_stages(m, self.i, self.o, self.time_steps, open=known)
+        loads = elastic_stages(m, platform, self.i, self.o, self.time_steps, open=known)
 
         kind = self.i.payload.kind
         waiting = [list(lane) for lane in self.i.payload.sums]

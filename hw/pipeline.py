@@ -3,9 +3,12 @@
 from amaranth.hdl import Cat, Module, Signal, Value, ValueLike
 from amaranth.lib import stream
 
+from .resting import offered
+
 
 def elastic_stages(
     m: Module,
+    platform,
     source: stream.Interface,
     sink: stream.Interface,
     depth: int,
@@ -22,6 +25,7 @@ def elastic_stages(
     Parameters
     ----------
     m : module that owns the stages
+    platform : what is built for, or None
     source, sink : streams into the first stage and out of the last
     depth : register stages, at least 1
     open : while low, nothing is taken from the source
@@ -29,16 +33,19 @@ def elastic_stages(
     Returns
     -------
     list of Value
-        For each stage the bit that loads its registers.
+        For each stage the bit that loads its registers, as :func:`hw.resting.offered` says.
     """
     valid = Signal(depth)
+    before = Cat(source.valid & open, valid)
     loads = []
     for stage in range(depth):
         load = Signal(name=f"load_{stage}")
         # Written out per stage: a chain from stage to stage would be depth gates long.
         m.d.comb += load.eq(sink.ready | ~valid[stage:].all())
         with m.If(load):
-            m.d.sync += valid[stage].eq(Cat(source.valid & open, valid)[stage])
-        loads.append(load)
-    m.d.comb += [source.ready.eq(loads[0] & open), sink.valid.eq(valid[-1])]
+            m.d.sync += valid[stage].eq(before[stage])
+        if stage == 0:
+            m.d.comb += source.ready.eq(load & open)
+        loads.append(load & offered(platform, before[stage]))
+    m.d.comb += sink.valid.eq(valid[-1])
     return loads

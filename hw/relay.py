@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .resting import offered
+
 
 class Relay(wiring.Component):
     """Hand a stream on, with nothing combinational between its two sides.
@@ -50,13 +52,14 @@ class Relay(wiring.Component):
             self.o.valid.eq(front_valid),
             self.o.payload.eq(front),
         ]
-        with m.If(~back_valid):
+        comes = offered(platform, self.i.valid)
+        with m.If(comes & ~back_valid):
             m.d.sync += back.eq(self.i.payload)
         with m.If(self.o.ready | ~front_valid):
             m.d.sync += [back_valid.eq(0), front_valid.eq(self.i.valid | back_valid)]
             with m.If(back_valid):
                 m.d.sync += front.eq(back)
-            with m.Else():
+            with m.Elif(comes):
                 m.d.sync += front.eq(self.i.payload)
         with m.Elif(self.i.valid):
             m.d.sync += back_valid.eq(1)

@@ -86,7 +86,7 @@ class SynapticArray(wiring.Component):
         event, few = self.i.payload, min(self.shift_bits, FEW_BITS)
         # Places between source and accumulators; only the last event of a group waits for the sink.
         adds = stream.Signature(1).create(path=("adds",))
-        loads = elastic_stages(m, self.i, adds, 2)
+        loads = elastic_stages(m, platform, self.i, adds, 2)
         stages = [Signal(_frame_layout(self.time_steps), name=f"frame{k}") for k in range(2)]
         far = Signal(self.shift_bits - few)
         with m.If(loads[0]):

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layouts import event_layout, weighted_event_layout
+from .resting import offered
 from .storage import Storage, write_port
 from .weight_fetch import COPY, SHIFT_BITS, WeightFetch
 
@@ -100,7 +101,7 @@ class Weights(wiring.Component):
             bank.submodules.storage = storage = Storage(
                 self.rows, lanes * self.weight_bits, exclusive=True
             )
-            self._write(bank, storage, base * self.weight_bits)
+            self._write(bank, platform, storage, base * self.weight_bits)
             m.d.comb += [
                 fetch.i.valid.eq(self.i.valid),
                 fetch.i.payload.eq(self.i.payload),
@@ -123,16 +124,17 @@ class Weights(wiring.Component):
                 ]
         return m
 
-    def _write(self, bank: Module, storage: Storage, base: int) -> None:
+    def _write(self, bank: Module, platform, storage: Storage, base: int) -> None:
         """Write the bank's part of a row, from bit ``base``, a cycle later."""
         address = Signal.like(self.write_addr, attrs=COPY)
         enable = Signal(attrs=COPY)
         columns = Signal(storage.width)
-        bank.d.sync += [
-            address.eq(self.write_addr),
-            enable.eq(self.write_en),
-            columns.eq(self.write_data[base : base + storage.width]),
-        ]
+        bank.d.sync += enable.eq(self.write_en)
+        with bank.If(offered(platform, self.write_en)):
+            bank.d.sync += [
+                address.eq(self.write_addr),
+                columns.eq(self.write_data[base : base + storage.width]),
+            ]
         bank.d.comb += [
             storage.write_addr.eq(address),
             storage.write_en.eq(enable),

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 
 from hw.verilog import plain_names
 
-from .ecp5 import Ecp5
+from .ecp5 import Ecp5, PlainFpga
 
 _NAMELESS = re.compile(r"\bport\$\d+\$\d+")
 _MODULE_OR_WRITE = re.compile(r"^module (\S+)|^ +cell \$memwr_v2 ", re.MULTILINE)
@@ -34,7 +34,7 @@ def write_source(
         The file, and names of the modules that hold a memory with a write port.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    platform = Ecp5() if mapped else None
+    platform = Ecp5() if mapped else PlainFpga()
     text = rtlil.convert(component, platform=platform, name=name, emit_src=False)
     text = stable_ports(plain_names(text))
     path = folder / f"{'mapped' if mapped else 'plain'}.il"

@@ -10,6 +10,7 @@ from golden.spec import SpecError, load_preset
 from hw.build import build_verilog
 from sim.accelerator import difference, make_job, play, simulate
 from sim.streams import REGIMES
+from synth.ecp5 import PlainFpga
 from tests.small_networks import NETWORKS, random_checkpoint, random_images, small_preset
 from tests.whole_networks import check_network
 
@@ -35,6 +36,16 @@ def test_every_network(network, order, tmp_path):
         tmp_path,
         regime=REGIMES[list(NETWORKS).index(network) % len(REGIMES)],
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", REGIMES)
+def test_as_built_for_an_fpga(regime, tmp_path):
+    """There registers load what is not offered, too."""
+    preset = small_preset(engine__tiles=2)
+    checkpoint, images = random_checkpoint(preset, seed=4), random_images(preset, IMAGES)
+    how = {"platform": PlainFpga(), "regime": regime}
+    check_network(preset, checkpoint, images, f"small-fpga-{regime}", tmp_path, **how)
 
 
 @pytest.mark.slow

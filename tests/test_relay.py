@@ -3,11 +3,13 @@
 import random
 
 import pytest
+from amaranth.hdl import Elaboratable
 from amaranth.lib import data
 from amaranth.sim import Simulator
 
 from hw.relay import Relay
 from sim.streams import REGIMES
+from synth.ecp5 import PlainFpga
 from tests.play import Run, play
 
 SHAPE = data.StructLayout({"number": 8, "flag": 1})
@@ -36,6 +38,37 @@ def test_reset_in_mid_run(at):
     sent = payloads(20)
     runs = [Run(sent, sent, reset_at=at), Run(sent, sent)]
     play(Relay(SHAPE), runs, regime="sink", seed=at)
+
+
+class Built(Elaboratable):
+    """A component elaborated for a platform, whatever the simulator's is."""
+
+    def __init__(self, component, platform) -> None:
+        self.component, self.platform = component, platform
+
+    def elaborate(self, _):
+        return self.component.elaborate(self.platform)
+
+
+@pytest.mark.parametrize("platform", [None, PlainFpga()])
+def test_registers_rest_where_clocks_can(platform):
+    """What is not offered is loaded on an FPGA only, where the clock runs on in any case."""
+    dut = Relay(SHAPE)
+    shown = []
+
+    async def bench(ctx):
+        ctx.set(dut.o.ready, 1)
+        for number in range(1, 6):
+            ctx.set(dut.i.payload.number, number)
+            ctx.set(dut.i.valid, number == 2)
+            await ctx.tick()
+            shown.append(ctx.get(dut.o.payload.number))
+
+    sim = Simulator(Built(dut, platform))
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    assert shown == ([0, 2, 2, 2, 2] if platform is None else [1, 2, 3, 4, 5])
 
 
 def test_ready_is_a_register():

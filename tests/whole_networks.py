@@ -8,10 +8,10 @@ from sim.harness import accelerator_design
 from sim.verilator import QUICK
 
 
-def check_network(preset, checkpoint, images, name, tmp_path, flags=QUICK, **how):
+def check_network(preset, checkpoint, images, name, tmp_path, flags=QUICK, platform=None, **how):
     """Run images and fail with the first difference, or return design, job and records."""
     widths = built_widths(preset, checkpoint)
-    made = generate(make_accelerator(preset, widths), "accelerator")
+    made = generate(make_accelerator(preset, widths), "accelerator", platform)
     assert made.multipliers == 0
     design = accelerator_design(made.text, flags)
     job = make_job(checkpoint, widths, images, result=tmp_path / "result.jsonl", **how)

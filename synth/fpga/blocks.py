@@ -24,7 +24,7 @@ from hw.neuron_array import NeuronArray
 from hw.synaptic_array import SynapticArray
 from hw.verilog import plain_names
 from hw.weight_fetch import SHIFT_BITS
-from synth.ecp5 import Ecp5
+from synth.ecp5 import Ecp5, PlainFpga
 from synth.yosys import run_yosys
 
 from .reports import count_cells as count_resources
@@ -33,7 +33,7 @@ NEURON_WIDTH = 16
 
 
 def count_cells(
-    component: wiring.Component, name: str, synthesis: str, folder: Path, platform: object = None
+    component: wiring.Component, name: str, synthesis: str, folder: Path, platform: object
 ) -> dict[str, int]:
     """Synthesise a block and count its cells by type.
 
@@ -41,6 +41,7 @@ def count_cells(
     ----------
     synthesis : Yosys' command, without ``-top``
     folder : for netlist, figures and log
+    platform : what the block is elaborated for
     """
     folder.mkdir(parents=True, exist_ok=True)
     source, figures = folder / f"{name}.il", folder / f"{name}.json"
@@ -63,7 +64,8 @@ def lane_lut_ratio(array: SynapticArray, folder: Path) -> float:
 
 def neuron_luts(neurons: NeuronArray, folder: Path) -> float:
     """Look-up tables of a neuron array for each neuron update a cycle."""
-    cells = count_cells(neurons, "neuron_array", "synth_xilinx -flatten -noiopad -noclkbuf", folder)
+    synthesis = "synth_xilinx -flatten -noiopad -noclkbuf"
+    cells = count_cells(neurons, "neuron_array", synthesis, folder, PlainFpga())
     luts = sum(count for kind, count in cells.items() if kind in {f"LUT{n}" for n in range(1, 7)})
     return luts / (neurons.lanes * neurons.time_steps)
 
