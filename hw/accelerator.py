@@ -200,6 +200,7 @@ class Accelerator(wiring.Component):
         m.submodules.host = host = HostPort(
             write_spaces=known,
             read_spaces=spaces.read_spaces(self.preset),
+            max_payload=spaces.max_payload(self.preset, self.widths),
             fingerprint=self.fingerprint,
             timeout=self.timeout,
         )

@@ -9,11 +9,15 @@ from golden.spec import Preset, SpecError
 
 from . import spaces
 from .attention_image import coefficient_rows, pack
-from .frames import load_requests
+from .frames import DEFAULT_MAX_PAYLOAD, load_requests
 
 
-def checkpoint_requests(checkpoint: Checkpoint, widths: Widths, max_payload: int) -> list[bytes]:
+def checkpoint_requests(
+    checkpoint: Checkpoint, widths: Widths, max_payload: int = DEFAULT_MAX_PAYLOAD
+) -> list[bytes]:
     """Frames that load a checkpoint into hardware of these widths.
+
+    Their payloads are up to ``max_payload`` bytes long, or longer where a row of the hardware is.
 
     Raises
     ------
@@ -31,14 +35,17 @@ def checkpoint_requests(checkpoint: Checkpoint, widths: Widths, max_payload: int
     rows = coefficient_rows(checkpoint)
     for index, space in enumerate(known[spaces.IMAGE + 1 :], start=spaces.IMAGE + 1):
         images[index] = space.pack(rows[space.name])
+    longest = spaces.max_payload(preset, widths, max_payload)
     return [
         frame
         for index, content in images.items()
-        for frame in load_requests(known[index], index, content, max_payload)
+        for frame in load_requests(known[index], index, content, longest)
     ]
 
 
-def image_requests(image: np.ndarray, preset: Preset, widths: Widths, max_payload: int) -> list:
+def image_requests(
+    image: np.ndarray, preset: Preset, widths: Widths, max_payload: int = DEFAULT_MAX_PAYLOAD
+) -> list[bytes]:
     """Frames that load an image, uint8 of shape (channels, height, width), pixel by pixel.
 
     Raises

@@ -4,10 +4,10 @@ from amaranth.lib import data
 
 from golden.ranges import Widths
 from golden.schedule import MemoryMap, network_layers
-from golden.spec import PIXEL_BITS, Preset
+from golden.spec import PIXEL_BITS, Preset, SpecError
 
 from .attention_kinds import coefficient_shapes
-from .frames import Space
+from .frames import DEFAULT_MAX_PAYLOAD, LOAD_HEADER, MAX_LENGTH, Space
 from .logits import LOGIT_BITS
 from .sequencer import COUNTER_BITS
 from .weight_fetch import SHIFT_BITS
@@ -37,6 +37,28 @@ def write_spaces(preset: Preset, widths: Widths) -> tuple[Space, ...]:
         Space("image", where.image_rows, PIXEL_BITS),
         *(Space(name, rows, preset.engine.tiles * bits) for name, (rows, bits) in shapes),
     )
+
+
+def max_payload(preset: Preset, widths: Widths, wanted: int = DEFAULT_MAX_PAYLOAD) -> int:
+    """Longest payload of a request: the one wanted, or what a row of some space needs if longer.
+
+    Hardware and host both have it from here, so that every row fits a frame.
+
+    Raises
+    ------
+    SpecError
+        If a row fits no frame at all.
+    """
+    widest = max(write_spaces(preset, widths), key=lambda space: space.row_bytes)
+    needed = LOAD_HEADER + widest.row_bytes
+    if needed > MAX_LENGTH:
+        # Only weights of LRF-SSA's local branch get there: their rows are whole heads.
+        raise SpecError(
+            f"preset {preset.name}: a row of space {widest.name} has {widest.row_bytes} bytes:"
+            f" must be at most {MAX_LENGTH - LOAD_HEADER}, what a frame holds; take more"
+            " network.heads or fewer engine.tiles"
+        )
+    return max(wanted, needed)
 
 
 def logit_words(preset: Preset) -> int:

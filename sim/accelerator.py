@@ -20,7 +20,7 @@ from golden.ranges import Widths
 from golden.spec import Preset, SpecError
 from hw import spaces
 from hw.build import fingerprint, read_description, verilog_path
-from hw.frames import DEFAULT_MAX_PAYLOAD, read_request, run_request
+from hw.frames import read_request, run_request
 from hw.memory_image import checkpoint_requests, image_requests
 from hw.work_counters import work_names
 
@@ -57,10 +57,9 @@ def make_job(
         reads.append(read_request(spaces.WORK, 0, len(work)))
     return Job(
         regime=regime,
-        load=checkpoint_requests(checkpoint, widths, DEFAULT_MAX_PAYLOAD),
+        load=checkpoint_requests(checkpoint, widths),
         images=[
-            [*image_requests(image, preset, widths, DEFAULT_MAX_PAYLOAD), run_request(), *reads]
-            for image in images
+            [*image_requests(image, preset, widths), run_request(), *reads] for image in images
         ],
         logits=logits,
         names=names,

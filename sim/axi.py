@@ -12,7 +12,6 @@ from golden.integer import IntegerModel
 from golden.ranges import built_widths
 from hw.axi_build import TOP
 from hw.axi_top import AxiTop
-from hw.frames import DEFAULT_MAX_PAYLOAD
 from hw.memory_image import checkpoint_requests, image_requests
 from hw.verilog import generate
 
@@ -39,8 +38,8 @@ def run_axi(
     job = AxiJob(
         map=top.map,
         fingerprint=top.fingerprint,
-        load=checkpoint_requests(checkpoint, widths, DEFAULT_MAX_PAYLOAD),
-        images=[image_requests(image, preset, widths, DEFAULT_MAX_PAYLOAD) for image in images],
+        load=checkpoint_requests(checkpoint, widths),
+        images=[image_requests(image, preset, widths) for image in images],
         logits=IntegerModel(checkpoint).run(images, keep=False).logits.tolist(),
     )
     with tempfile.NamedTemporaryFile(suffix=".job") as job_file:

@@ -40,6 +40,7 @@ class PortModel:
         self.read_spaces = spaces.read_spaces(preset)
         self.memories = [bytearray(space.rows * space.row_bytes) for space in self.write_spaces]
         self.words = [[0] * space.rows for space in self.read_spaces]
+        self.max_payload = spaces.max_payload(preset, widths)
         self.identity = frames.info_reply(fingerprint(preset, widths))
         self.requests: list[bytes] = []
         self.replies: list[bytes] = []
@@ -78,7 +79,7 @@ class PortModel:
         if len(self._in) < 4:
             return False
         _, kind, length = struct.unpack_from("<BBH", self._in)
-        if length > frames.DEFAULT_MAX_PAYLOAD:
+        if length > self.max_payload:
             del self._in[:4]
             self._answer(Status.LENGTH)
             return True

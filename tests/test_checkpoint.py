@@ -248,7 +248,7 @@ def test_hardware_too_narrow_for_the_checkpoint(checkpoint):
     needed = checkpoint_widths(checkpoint)
     narrow = type(needed)(**{**vars(needed), "sums": needed.sums - 1})
     with pytest.raises(SpecError) as error:
-        checkpoint_requests(checkpoint, narrow, 1024)
+        checkpoint_requests(checkpoint, narrow)
     assert str(error.value) == (
         f"checkpoint needs {needed.sums} bits for sums: the hardware was built with"
         f" {needed.sums - 1}; build it for this checkpoint, or with engine.widths = format"
@@ -266,9 +266,9 @@ def test_hardware_too_narrow_for_the_checkpoint(checkpoint):
 def test_wrong_image(image, text):
     preset = small_preset()
     with pytest.raises(SpecError) as error:
-        image_requests(image, preset, format_widths(preset), 1024)
+        image_requests(image, preset, format_widths(preset))
     assert str(error.value) == f"image is {text}: must be uint8 of (1, 8, 8)"
-    assert image_requests(random_images(preset, 1)[0], preset, format_widths(preset), 1024)
+    assert image_requests(random_images(preset, 1)[0], preset, format_widths(preset))
 
 
 def test_export_needs_a_folded_network():

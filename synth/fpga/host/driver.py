@@ -43,7 +43,8 @@ class Device:
     port : carries the bytes
     preset, widths : what the board was built from
     timeout, attempts : as for :class:`synth.fpga.host.link.Link`
-    max_payload : longest payload of a request; a smaller one suits a bad line
+    max_payload : longest payload of a request, unless a row needs more; a smaller one suits a bad
+        line
 
     Members
     -------
