@@ -11,6 +11,7 @@ import typer
 from golden.cli import friendly_errors
 from golden.metrics import build_dir, write_metrics
 from golden.spec import load_preset
+from hw.uart_top import FASTEST_DIVISOR
 
 from . import verilator
 from .matrix import run_bench
@@ -250,7 +251,9 @@ def run_board(
     ] = None,
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
     checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
-    divisor: Annotated[int, typer.Option(help="Clock cycles of a bit.", min=4)] = 8,
+    divisor: Annotated[
+        int, typer.Option(help="Clock cycles of a bit, 4 to 5000.")
+    ] = FASTEST_DIVISOR,
 ) -> None:
     """Simulate a board whose UART is at a pseudo-terminal, until interrupted."""
     from .uart_pty import simulated_board

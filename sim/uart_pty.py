@@ -17,7 +17,7 @@ from types import TracebackType
 from golden.checkpoint import Checkpoint, checkpoint_path
 from golden.ranges import Widths, built_widths
 from golden.spec import Preset, load_preset
-from hw.uart_top import UartTop
+from hw.uart_top import FASTEST_DIVISOR, UartTop
 from hw.verilog import generate
 
 from .verilator import (
@@ -34,8 +34,6 @@ from .verilator import (
 
 TOP = "board"
 MAIN = Path(__file__).with_name("uart_main.cpp")
-# Cycles a bit; the least that the board flow uses, which makes the line as fast as it can be.
-DIVISOR = 8
 FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast")
 END_SECONDS = 10
 
@@ -115,7 +113,7 @@ class SimulatedBoard:
         preset: Preset,
         widths: Widths,
         *,
-        divisor: int = DIVISOR,
+        divisor: int = FASTEST_DIVISOR,
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
         progress(f"{preset.name}: writing Verilog of the accelerator with its UART")
@@ -167,7 +165,7 @@ class SimulatedBoard:
 def simulated_board(
     preset_name: str,
     checkpoint_file: Path | None = None,
-    divisor: int = DIVISOR,
+    divisor: int = FASTEST_DIVISOR,
     *,
     progress: Callable[[str], None] = lambda text: None,
 ) -> SimulatedBoard:

@@ -17,14 +17,12 @@ from golden.ranges import Widths, built_widths
 from golden.spec import Preset, SpecError
 from hw.accelerator import blocks
 from hw.axi_top import AxiTop
-from hw.uart_top import UartTop
+from hw.uart_top import FASTEST_DIVISOR, UartTop
 
 from .mapping import write_source
 from .yosys import run_yosys
 
 BOARD, AXI = "board", "axi"
-# Of the UART; any value will do.
-DIVISOR = 8
 # Cycles that an induction step may look back.
 DEPTH = 2
 
@@ -124,7 +122,7 @@ def prove(
 
 
 def _make(design: str, preset: Preset, widths: Widths) -> wiring.Component:
-    return AxiTop(preset, widths) if design == AXI else UartTop(preset, widths, DIVISOR)
+    return AxiTop(preset, widths) if design == AXI else UartTop(preset, widths, FASTEST_DIVISOR)
 
 
 def _boxes(places: dict[str, Place], place: Place) -> list[str]:

@@ -9,6 +9,7 @@ from amaranth.build import Platform
 
 from golden.ranges import format_widths
 from golden.spec import SpecError
+from hw.uart_top import SLOWEST_DIVISOR, UartTop
 from synth.fpga.boards import BOARDS, find_board
 from synth.fpga.clocking import ECP5, ICE40, ecp5_pll, ice40_pll
 from synth.fpga.top import Top, baud_rates, check_baud, make_pll
@@ -99,11 +100,26 @@ def test_impossible_baud_rates():
     board = find_board("icebreaker")
     assert baud_rates(board, 24)[0] == 3_000_000
     text = (
-        "2000000 baud is impossible on icebreaker at 18.5 MHz: must be at most 3000000, 8 cycles a"
+        "2000000 baud is impossible on icebreaker at 18.5 MHz: must be 3700 to 3000000, 8 cycles a"
         " bit or more, and within 1.5%; for example 500000, 230400, 115200"
     )
     with pytest.raises(SpecError, match=rf"^{re.escape(text)}$"):
         check_baud(board, 18.5, 2_000_000)
+
+
+@pytest.mark.parametrize(("mhz", "slowest"), [(80, 16_000), (24, 4_800), (77.3, 15_460)])
+def test_slowest_baud_rate(mhz, slowest):
+    """The slowest rate builds; below it the host port would give up between two bytes."""
+    board, preset = find_board("ulx3s-85f"), small_preset()
+    check_baud(board, mhz, slowest)
+    divisor = round(mhz * 1e6 / slowest)
+    assert UartTop(preset, format_widths(preset), divisor).divisor == SLOWEST_DIVISOR
+    for baud in (slowest - 1, 4_800 if mhz > 24 else 1, 0, -1):
+        text = (
+            rf"^{baud} baud is impossible on ulx3s-85f at {mhz} MHz: must be {slowest} to 3000000,"
+        )
+        with pytest.raises(SpecError, match=text):
+            check_baud(board, mhz, baud)
 
 
 @pytest.mark.parametrize(

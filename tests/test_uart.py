@@ -8,8 +8,12 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from typer.testing import CliRunner
 
+from hw.build import TIMEOUT_CYCLES
 from hw.uart import Uart
+from hw.uart_top import SLOWEST_DIVISOR
+from sim.__main__ import app
 from tests.streams import REGIMES, run_stream
 
 DIVISORS = (4, 5, 8, 16)
@@ -189,3 +193,15 @@ def test_bad_divisor(divisor):
     text = f"divisor is {divisor}: must be 4 or more cycles a bit"
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         Uart(divisor)
+
+
+@pytest.mark.parametrize("divisor", [3, 5001])
+def test_divisors_that_no_board_can_have(divisor):
+    """The slowest line leaves room for a pause of a byte within the host port's time limit."""
+    assert 2 * 10 * SLOWEST_DIVISOR <= TIMEOUT_CYCLES
+    done = CliRunner().invoke(app, ["uart", "--divisor", str(divisor)])
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"error: divisor of the UART is {divisor}: must be 4 to 5000 cycles a bit; the host port"
+        " drops a frame that stops for 100000 cycles\n"
+    )

@@ -1,12 +1,14 @@
 """A board's top: PLL and reset around the accelerator behind its UART."""
 
+from math import ceil
+
 from amaranth.hdl import ClockDomain, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
 from golden.ranges import Widths
 from golden.spec import Preset, SpecError
-from hw.uart_top import UartTop
+from hw.uart_top import FASTEST_DIVISOR, SLOWEST_DIVISOR, UartTop
 
 from .boards import Board
 from .clocking import Pll, ecp5_pll, ice40_pll
@@ -14,8 +16,6 @@ from .clocking import Pll, ecp5_pll, ice40_pll
 BAUD_RATES = (3_000_000, 2_000_000, 1_000_000, 500_000, 230_400, 115_200)
 # The UART bears 2.7 % or more; the adapter at the other end has its own error.
 MAX_BAUD_ERROR = 0.015
-# Cycles of a bit below which an edge is found too coarsely for that.
-MIN_DIVISOR = 8
 
 
 def make_pll(board: Board, mhz: float) -> Pll | None:
@@ -34,25 +34,27 @@ def baud_rates(board: Board, mhz: float) -> list[int]:
 
 
 def check_baud(board: Board, mhz: float, baud: int) -> None:
-    """Refuse a rate that the board's adapter or its clock cannot make.
+    """Refuse a rate that the board's adapter or its clock cannot make, or that is too slow.
 
     Raises
     ------
     SpecError
         With the usual rates that are possible.
     """
-    if not 0 < baud <= board.baud or _baud_error(mhz, baud) is None:
+    # Where bytes take longer, the host port gives frames up between them.
+    slowest = ceil(mhz * 1e6 / SLOWEST_DIVISOR)
+    if not slowest <= baud <= board.baud or _baud_error(mhz, baud) is None:
         raise SpecError(
-            f"{baud} baud is impossible on {board.name} at {mhz:g} MHz: must be at most"
-            f" {board.baud}, {MIN_DIVISOR} cycles a bit or more, and within {MAX_BAUD_ERROR:.1%};"
-            f" for example {', '.join(map(str, baud_rates(board, mhz)))}"
+            f"{baud} baud is impossible on {board.name} at {mhz:g} MHz: must be {slowest} to"
+            f" {board.baud}, {FASTEST_DIVISOR} cycles a bit or more, and within"
+            f" {MAX_BAUD_ERROR:.1%}; for example {', '.join(map(str, baud_rates(board, mhz)))}"
         )
 
 
 def _baud_error(mhz: float, baud: int) -> float | None:
     cycles = mhz * 1e6 / baud
     error = abs(round(cycles) / cycles - 1)
-    return error if cycles >= MIN_DIVISOR and error <= MAX_BAUD_ERROR else None
+    return error if cycles >= FASTEST_DIVISOR and error <= MAX_BAUD_ERROR else None
 
 
 class Top(Elaboratable):
