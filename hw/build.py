@@ -19,6 +19,8 @@ from .verilog import generate
 TOP = "accelerator"
 # Kinds of attention whose heads can be left out.
 PRUNABLE = ("a2os2a", "ssa")
+# Of a preset, what changes no hardware.
+NOT_HARDWARE = {"name": True, "train": True, "data": {"dataset"}}
 # A frame that stops for so many cycles is dropped; at 100 MHz and 115,200 baud, 12 bytes.
 TIMEOUT_CYCLES = 100_000
 
@@ -29,8 +31,12 @@ def verilog_path(preset: Preset) -> Path:
 
 
 def fingerprint(preset: Preset, widths: Widths) -> int:
-    """CRC-32 of preset and widths, by which a host knows what it talks to."""
-    return binascii.crc32(json.dumps([preset.model_dump(), asdict(widths)]).encode())
+    """CRC-32 of what the hardware is made from, by which a host knows what it talks to.
+
+    That is the preset, but for what changes no hardware, and the widths.
+    """
+    parts = [preset.model_dump(exclude=NOT_HARDWARE), asdict(widths)]
+    return binascii.crc32(json.dumps(parts).encode())
 
 
 def make_accelerator(preset: Preset, widths: Widths) -> Accelerator:

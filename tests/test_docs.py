@@ -9,6 +9,7 @@ from golden.checkpoint import Checkpoint, checkpoint_path
 from golden.data import load_test_images
 from golden.ranges import built_widths
 from golden.spec import load_preset
+from hw.build import fingerprint
 from hw.frames import encode
 from synth.fpga.host.driver import Device
 from tests.port_model import PortModel
@@ -47,3 +48,10 @@ def test_integration_loads_checkpoint_and_image():
     device.load(checkpoint)
     assert np.any(device.run(load_test_images(preset, 1)[0][0]))
     assert port.memories == other.memories
+
+
+def test_bring_up_names_the_fingerprint():
+    preset = load_preset("tiny")
+    widths = built_widths(preset, Checkpoint.load(checkpoint_path(preset), preset))
+    (shown,) = re.findall(r"fingerprint (0x[0-9a-f]{8})", (DOCS / "bring-up.md").read_text())
+    assert int(shown, 16) == fingerprint(preset, widths)
