@@ -100,6 +100,12 @@ asic: $(B)/asic/power.done ## standard cells: area, slack and power of PRESET
 clean: ## remove everything built; keeps the virtual environment
 	rm -rf build
 
+# Training takes hours, so it starts by `make train` alone.
+ifeq ($(wildcard $(CHECKPOINT)),)
+$(CHECKPOINT):
+	@echo "no $@: train it with \`make train PRESET=$(PRESET)\`" >&2; exit 1
+endif
+
 # Shape-only presets have no checkpoint; their widths come from the format.
 $(B)/accelerator.v: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW)
 	$(PY) -m hw verilog --preset $(PRESET)
@@ -108,7 +114,8 @@ $(B)/golden.done: $(READY) $(PRESET_FILE) $(CHECKPOINT) $(GOLDEN)
 	$(PY) -m golden evaluate --preset $(PRESET)
 	@touch $@
 
-$(B)/sim-$(IMAGES).done: $(B)/accelerator.v $(CHECKPOINT) $(SIM)
+# The checkpoint comes first: that it is missing shows before anything is built.
+$(B)/sim-$(IMAGES).done: $(CHECKPOINT) $(B)/accelerator.v $(SIM)
 	$(PY) -m sim run --preset $(PRESET) $(LIMIT)
 	@touch $@
 
@@ -124,7 +131,7 @@ $(FPGA_READY): $(READY)
 $(B)/asic/netlist.json: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(ASIC)
 	$(PY) -m synth.asic synth --preset $(PRESET)
 
-$(B)/asic/activity.json: $(B)/asic/netlist.json $(CHECKPOINT) $(SIM)
+$(B)/asic/activity.json: $(CHECKPOINT) $(B)/asic/netlist.json $(SIM)
 	$(PY) -m sim record --preset $(PRESET)
 	$(PY) -m synth.asic activity --preset $(PRESET)
 
