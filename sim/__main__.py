@@ -50,7 +50,7 @@ def list_blocks() -> None:
 @app.command()
 @simulates
 def block(
-    name: str,
+    name: Annotated[str, typer.Argument(help="Name from `list`.")],
     waves: bool = typer.Option(False, help="Record waveforms."),
     seed: int = typer.Option(None, help="Seed of vectors and stalls; else the variable SEED."),
 ) -> None:

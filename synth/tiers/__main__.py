@@ -20,7 +20,7 @@ def main() -> None:
 def partition(
     graph: Annotated[Path, typer.Argument(help="Hypergraph in hMETIS' form.")],
     fix: Annotated[Path | None, typer.Option(help="Part of each vertex, -1 for free.")] = None,
-    parts: Annotated[int, typer.Option(min=2)] = 2,
+    parts: Annotated[int, typer.Option(min=2, help="Parts to cut it into.")] = 2,
     imbalance: Annotated[float, typer.Option(help="hMETIS' UB: points around 1 / parts.")] = 2.0,
     tries: Annotated[int, typer.Option(min=1, help="Starts from scratch.")] = 4,
     out: Annotated[Path | None, typer.Option(help="Default: GRAPH.part.PARTS")] = None,
