@@ -18,6 +18,8 @@ PRESET_DIR = Path(__file__).resolve().parent.parent / "presets"
 
 # Pixels are unsigned 8-bit integers p and stand for p / 256.
 PIXEL_BITS = 8
+# Lanes of the engines whose growth is measured.
+GROWTH_LANES = (4, 8, 16, 32, 64)
 # The hardware aligns a weight row to the membrane's format by a shift of 0 to 7.
 MAX_ALIGN = 7
 

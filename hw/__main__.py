@@ -7,6 +7,7 @@ import typer
 
 from golden.checkpoint import Checkpoint, checkpoint_path
 from golden.cli import friendly_errors
+from golden.files import whole_file
 from golden.metrics import read_metrics, write_metrics
 from golden.spec import Preset, SpecError, load_preset
 
@@ -59,8 +60,8 @@ def verilog(
     for name in known[block]:
         component = getattr(component.elaborate(None).submodules, name)
     path = verilog_path(spec).with_name(f"{block}.v")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(generate(component, block).text)
+    with whole_file(path) as partial:
+        partial.write_text(generate(component, block).text)
     print(f"wrote {path}")
 
 

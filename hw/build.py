@@ -2,12 +2,12 @@
 
 import binascii
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
 from golden.checkpoint import Checkpoint
+from golden.files import whole_file
 from golden.metrics import build_dir, write_metrics
 from golden.ranges import Widths, built_widths
 from golden.spec import Preset, SpecError, parse_preset
@@ -71,8 +71,8 @@ def build_verilog(preset: Preset, checkpoint: Checkpoint | None) -> Path:
     accelerator = make_accelerator(preset, widths)
     made = generate(accelerator, TOP)
     path = verilog_path(preset)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, made.text)
+    with whole_file(path) as partial:
+        partial.write_text(made.text)
     description = {
         "preset": preset.model_dump(),
         "widths": asdict(widths),
@@ -87,7 +87,8 @@ def build_verilog(preset: Preset, checkpoint: Checkpoint | None) -> Path:
         "read_spaces": [asdict(space) for space in spaces.read_spaces(preset)],
         "latency": latency_formulas(preset),
     }
-    _write(path.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
+    with whole_file(path.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(description, indent=2) + "\n")
     write_metrics(
         preset.name,
         {
@@ -135,9 +136,3 @@ def _ports(component) -> dict[str, dict]:
         bits = len(value.as_value() if hasattr(value, "as_value") else value)
         ports[name] = {"direction": member.flow.name.lower(), "bits": bits}
     return ports
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

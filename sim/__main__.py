@@ -10,14 +10,11 @@ import typer
 
 from golden.cli import friendly_errors
 from golden.metrics import build_dir, write_metrics
-from golden.spec import load_preset
+from golden.spec import GROWTH_LANES, load_preset
 from hw.uart_top import FASTEST_DIVISOR
 
 from . import verilator
 from .matrix import run_bench
-
-# Engines whose growth is measured.
-LANES = (4, 8, 16, 32, 64)
 
 # Tokens for which the latency of causal attention is measured.
 CAUSAL_TOKENS = (4, 9, 16)
@@ -178,7 +175,7 @@ def count_lanes(
     """Measure the cycles of an image on engines of 4 to 64 lanes, for `synth.fpga growth`."""
     from .growth import cycles_of_lanes
 
-    figures = cycles_of_lanes(load_preset(preset), lanes or LANES, images, typer.echo)
+    figures = cycles_of_lanes(load_preset(preset), lanes or GROWTH_LANES, images, typer.echo)
     _demand_equal(sum(value for name, value in figures.items() if name.endswith(".mismatches")))
 
 

@@ -18,10 +18,7 @@ from hw.synaptic_array import SynapticArray
 from .control_blocks import CONTROL_BLOCKS
 from .datapath_blocks import DATAPATH_BLOCKS
 from .expert_blocks import EXPERT_BLOCKS
-from .matrix import Bench, Vectors
-
-STEPS = (1, 2, 4)
-LANES = (4, 8, 16)
+from .matrix import LANES, STEPS, Bench, Vectors
 
 
 def _neurons(dut: NeuronArray, rng: random.Random) -> Vectors:

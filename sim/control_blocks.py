@@ -12,13 +12,11 @@ from hw.tap_walk import TapWalk
 
 from .layer_taps import layer_taps
 from .layered import Layered, LayerRun
-from .matrix import Bench, Vectors
+from .matrix import LANES, STEPS, Bench, Vectors
 from .sequencer_top import SequencerTop
 from .small_presets import SHAPES, small_preset
 from .tops import FillTop, fetcher_top, logits_top, residual_top
 
-STEPS = (1, 2, 4)
-LANES = (4, 8, 16)
 TAPS = 20
 
 

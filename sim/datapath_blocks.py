@@ -5,11 +5,8 @@ from itertools import product
 
 from hw.weight_fetch import SHIFT_BITS
 
-from .matrix import Bench, Vectors
+from .matrix import LANES, STEPS, Bench, Vectors
 from .tops import FillTop, Top, drain_top, packer_top, weights_top
-
-STEPS = (1, 2, 4)
-LANES = (4, 8, 16)
 
 
 def _signed_words(row: int, bits: int, count: int) -> list[int]:

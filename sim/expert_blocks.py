@@ -8,9 +8,8 @@ import torch
 from golden.experts import top_experts
 
 from .expert_tops import DispatcherTop, MergeTop, RouterTop
-from .matrix import Bench, Vectors
+from .matrix import STEPS, Bench, Vectors
 
-STEPS = (1, 2, 4)
 LAYERS = 3
 
 

@@ -16,6 +16,9 @@ from . import verilator
 from .streams import pack
 
 TOP = "matrix"
+# Time steps and lanes of the configurations that most benches have.
+STEPS = (1, 2, 4)
+LANES = (4, 8, 16)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from hw.layouts import NeuronKind
 from hw.logits import Logits
 from hw.packer import Packer
 from hw.residual import ResidualMode
+from sim.matrix import LANES, STEPS
 from sim.streams import REGIMES
 from sim.tops import Top, residual_top
 from tests.play import Run, play
 
-STEPS, LANES = (1, 2, 4), (4, 8, 16)
 NONE, SET, ADD = ResidualMode
 BINARY = NeuronKind.BINARY
 KINDS = (NeuronKind.RELU, NeuronKind.TERNARY, NeuronKind.BINARY)

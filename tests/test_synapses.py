@@ -9,12 +9,12 @@ import pytest
 from golden.widths import signed_bits
 from hw.synaptic_array import SynapticArray
 from hw.weight_fetch import SHIFT_BITS
+from sim.matrix import LANES, STEPS
 from sim.streams import REGIMES
 from sim.tops import LoadTop, Top, weight_fetch_top, weights_top
 from tests.play import Run, play
 
 ROW_BITS = 6
-STEPS, LANES = (1, 2, 4), (4, 8, 16)
 MOST = 8  # events in a group
 # Pixels or spikes, and the cycle of a reset: once while rows are written, once after.
 RUNS_OF_BANKS = ((0, None), (1, 30), (0, 75), (1, None), (0, None))

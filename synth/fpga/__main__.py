@@ -6,13 +6,10 @@ from typing import Annotated
 import typer
 
 from golden.cli import friendly_errors
-from golden.spec import load_preset
+from golden.spec import GROWTH_LANES, load_preset
 from hw.__main__ import find_checkpoint
 
 from .boards import BOARDS, find_board
-
-# Engines whose growth is measured.
-LANES = (4, 8, 16, 32, 64)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 PresetName = Annotated[str, typer.Option("--preset", help="Name in presets/, or a .toml file.")]
@@ -96,7 +93,7 @@ def growth(
     from .growth import measure, write_page
 
     where, spec = find_board(board), load_preset(preset)
-    sizes = measure(spec, find_checkpoint(spec, checkpoint), where, lanes or LANES)
+    sizes = measure(spec, find_checkpoint(spec, checkpoint), where, lanes or GROWTH_LANES)
     write_page(spec, where, sizes)
 
 
