@@ -84,6 +84,7 @@ def build_verilog(preset: Preset, checkpoint: Checkpoint | None) -> Path:
             **_ports(accelerator),
         },
         "write_spaces": [asdict(space) for space in spaces.write_spaces(preset, widths)],
+        "max_payload": spaces.max_payload(preset, widths),
         "read_spaces": [asdict(space) for space in spaces.read_spaces(preset)],
         "latency": latency_formulas(preset),
     }

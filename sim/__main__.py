@@ -11,7 +11,7 @@ import typer
 from golden.cli import friendly_errors
 from golden.metrics import build_dir, write_metrics
 from golden.spec import GROWTH_LANES, load_preset
-from hw.uart_top import FASTEST_DIVISOR
+from hw.uart_top import FASTEST_DIVISOR, SLOWEST_DIVISOR
 
 from . import verilator
 from .matrix import run_bench
@@ -249,7 +249,7 @@ def run_board(
     preset: Annotated[str, typer.Option(help="Name in presets/, or a .toml file.")] = "tiny",
     checkpoint: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
     divisor: Annotated[
-        int, typer.Option(help="Clock cycles of a bit, 4 to 5000.")
+        int, typer.Option(help=f"Clock cycles of a bit, at most {SLOWEST_DIVISOR}.")
     ] = FASTEST_DIVISOR,
 ) -> None:
     """Simulate a board whose UART is at a pseudo-terminal, until interrupted."""

@@ -115,7 +115,7 @@ def route(
     wanted = options.mhz or board.mhz
     pll = make_pll(board, wanted)
     mhz = pll.frequency if pll else wanted
-    baud = options.baud or baud_rates(board, mhz)[0]
+    baud = baud_rates(board, mhz)[0] if options.baud is None else options.baud
     commands = _write_plan(
         board, Top(board, preset, widths, pll=pll, baud=baud), options.seed, folder
     )
