@@ -12,7 +12,7 @@ def offered(platform, valid: Value) -> Value:
 
     Parameters
     ----------
-    platform : what is built for, or None
+    platform : what is built for, or None; with ``clock_gates`` if it has some
     valid : 1 bit, there is a payload
     """
-    return valid if platform is None else Const(1)
+    return valid if getattr(platform, "clock_gates", platform is None) else Const(1)

@@ -9,6 +9,7 @@ from amaranth.sim import Simulator
 
 from hw.relay import Relay
 from sim.streams import REGIMES
+from synth.asic.memories import MacroPlatform
 from synth.ecp5 import PlainFpga
 from tests.play import Run, play
 
@@ -50,8 +51,16 @@ class Built(Elaboratable):
         return self.component.elaborate(self.platform)
 
 
-@pytest.mark.parametrize("platform", [None, PlainFpga()])
-def test_registers_rest_where_clocks_can(platform):
+@pytest.mark.parametrize(
+    ("platform", "rest"),
+    [
+        (None, True),
+        (PlainFpga(), False),
+        (MacroPlatform(), True),
+        (MacroPlatform(clock_gates=False), False),
+    ],
+)
+def test_registers_rest_where_clocks_can(platform, rest):
     """What is not offered is loaded on an FPGA only, where the clock runs on in any case."""
     dut = Relay(SHAPE)
     shown = []
@@ -68,7 +77,7 @@ def test_registers_rest_where_clocks_can(platform):
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()
-    assert shown == ([0, 2, 2, 2, 2] if platform is None else [1, 2, 3, 4, 5])
+    assert shown == ([0, 2, 2, 2, 2] if rest else [1, 2, 3, 4, 5])
 
 
 def test_ready_is_a_register():

@@ -32,11 +32,13 @@ class MacroPlatform:
     flop_bits : memories of so many bits, or with contents, stay with Yosys
     bank_rows : a power of two; a deeper memory is split into banks of so many rows
     bank_bits : a wider memory is split into equal parts of at most so many bits
+    clock_gates : clocks can rest, so registers load only what is offered
     """
 
     flop_bits: int = 256
     bank_rows: int = 512
     bank_bits: int = 256
+    clock_gates: bool = True
 
     def get_memory(self, mem: memory.Memory) -> Elaboratable:
         """Build a memory with one read and one write port, as Amaranth asks."""

@@ -89,7 +89,8 @@ def synthesise(preset: Preset, checkpoint: Checkpoint | None, options: Options =
     plain = load_library(options.liberty, options.lefs)
     widths = built_widths(preset, checkpoint)
     sizes = preset.asic
-    platform = MacroPlatform(sizes.flop_bits, sizes.bank_rows, sizes.bank_bits)
+    gated = sizes.gate_flops > 0
+    platform = MacroPlatform(sizes.flop_bits, sizes.bank_rows, sizes.bank_bits, gated)
     accelerator = make_accelerator(preset, widths)
     text = plain_names(rtlil.convert(accelerator, name=TOP, emit_src=False, platform=platform))
     macros = sorted(set(_MACRO.findall(text)))
