@@ -34,7 +34,8 @@ class KvProduct(wiring.Component):
     Resources
     ---------
     A memory of ``H * T * d`` rows of d words of ``kv_state_bits``; 2 d adders;
-    ``d * (kv_state_bits + attention_bits + 4) + b`` registers and a few row numbers.
+    ``d * (kv_state_bits + attention_bits + 4) + 2 * b`` registers, four row numbers and
+    a few flags.
 
     ::
 

@@ -37,8 +37,8 @@ class QkProduct(wiring.Component):
     Resources
     ---------
     Memories of ``H * T * d`` rows of N words of b bits and ``H * T * N`` rows of ``2 * d`` bits; N
-    adders of ``score_bits``, d of ``attention_bits``; ``N * (2 * score_bits + 3)`` registers and
-    ``d * attention_bits``.
+    adders of ``score_bits``, d of ``attention_bits``; ``(2 * N + 2) * score_bits + 3 * N`` and
+    ``d * attention_bits`` registers, two row numbers and a few flags.
 
     ::
 

@@ -31,7 +31,7 @@ class QueryScan(wiring.Component):
 
     Resources
     ---------
-    A memory of ``N * H * s`` rows of ``NL * T`` bits, ``2 * d * T`` registers and a scanner.
+    A memory of ``N * H * s`` rows of ``NL * T`` bits, ``d * T`` registers and a scanner.
 
     ::
 
