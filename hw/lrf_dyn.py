@@ -10,7 +10,7 @@ from golden.local_taps import local_taps, reach, window_tokens
 
 from .attention_base import AttentionBase
 from .attention_shape import AttentionShape
-from .dendrites import Dendrites, dendrite_layout
+from .dendrites import REUSE, Dendrites, dendrite_layout
 from .layouts import NeuronKind
 from .local_readout import LocalReadout
 from .neuron_array import NeuronArray
@@ -92,16 +92,22 @@ class LrfDynCore(AttentionBase):
           |--> V --------------^                                            ^
           '--> Q ------------------------------> Storage -------------------'
 
-    A token comes in only when the window has room for it, so nothing behind ``i`` ever waits but
-    for ``o``.
+    A token comes in only when the window has room for it: ``i`` waits for that, and for the
+    dendrites. What was taken never waits but for ``o``.
 
     Latency and throughput
     ----------------------
-    With S = D / NL slices a token and k dendrites: a token takes ``max(3 * S, 2 * S + S * k)``
-    cycles on ``i`` and ``taps * S`` in the local branch, with the taps inside the grid. A causal
-    branch gives the first slice of a token at most ``k + taps + T + 22`` cycles after the token's
-    last slice was taken, whatever N is, if nothing before it waits. Without the mask it waits for
-    ``reach`` tokens more, or for the last of the image.
+    With s = d / NL slices a head, S = H * s slices a token and k dendrites: a token takes
+    ``P = H * max(s * k, (s - 1) * k + 2 * s + 1)`` cycles on ``i`` (:meth:`token_cycles`, also
+    for ``S * k`` below 9) and ``taps * S`` in the local branch, with the taps inside the grid. A
+    causal branch gives the first slice of a token at most ``k + taps + T + 22`` cycles after the
+    token's last slice was taken, whatever N is, if nothing before it waits. Without the mask it
+    waits for ``reach`` tokens more, or for the last of the image.
+
+    A window below N holds two tokens on their way beside those that the branch sees: token n + 2
+    comes in once token n has left (without the mask, token n + ``reach`` + 2). With L cycles from
+    the last slice of a token taken to the last of its spikes, two tokens take up to
+    ``P + max(P, L)`` cycles then.
 
     Resources
     ---------
@@ -152,6 +158,16 @@ class LrfDynCore(AttentionBase):
             decay_shift=decay_shift,
             reset=reset,
         )
+
+    def token_cycles(self) -> int:
+        """Cycles a token on ``i`` at most, while the window has room."""
+        slices, dendrites = self.shape.slices, self.term.dendrites
+        charge = slices * dendrites
+        head = last = max(charge, charge - dendrites + 2 * slices + 1)
+        if self.slices * dendrites < REUSE:
+            # The next token's first slice waits until the dendrites are idle.
+            last = max(head, charge + REUSE + 1)
+        return (self.heads - 1) * head + last
 
     def elaborate(self, platform) -> Module:
         """Join the parts."""

@@ -217,6 +217,56 @@ def test_dyn_latency_is_independent_of_the_tokens():
     assert seen == {3 + 4 + 2 + 22}
 
 
+# Heads, slices a head, dendrites: K and Q take longer than the dendrites or not, few rows of state.
+DYN_SHAPES = [
+    *[(4, 2, 8), (2, 4, 8), (2, 2, 3), (1, 4, 3), (4, 1, 8), (1, 3, 3)],
+    *[(1, 1, 3), (2, 4, 1), (3, 2, 1), (1, 2, 2)],
+]
+
+
+@pytest.mark.parametrize("heads, slices, dendrites", DYN_SHAPES)
+def test_dyn_token_takes_the_cycles_of_the_formula(heads, slices, dendrites):
+    dut = dyn_core(
+        heads=heads, head_channels=slices, lanes=1, dendrites=dendrites, time_steps=1, threshold=1
+    )
+    assert dut.term.window == dut.tokens
+    gaps, _ = dyn_gaps(dut)
+    # The first token meets idle dendrites.
+    assert gaps[0] <= dut.token_cycles() and set(gaps[1:]) == {dut.token_cycles()}
+    if heads * slices * dendrites >= 9:
+        longer = max(slices * dendrites, (slices - 1) * dendrites + 2 * slices + 1)
+        assert dut.token_cycles() == heads * longer
+
+
+@pytest.mark.parametrize("dendrites, time_steps", [(3, 1), (3, 8), (8, 1)])
+@pytest.mark.parametrize("grid, dilations", [((4, 4), ()), ((7, 4), (1,))])
+def test_dyn_window_holds_two_tokens_on_their_way(dendrites, time_steps, grid, dilations):
+    """Token n + 2 comes in when token n has left, and every second token waits for that."""
+    dut = dyn_core(
+        grid,
+        **{"heads": 2, "head_channels": 2, "lanes": 1, "threshold": 1},
+        **{"dendrites": dendrites, "time_steps": time_steps, "dilations": dilations},
+    )
+    assert dut.term.window < dut.tokens
+    gaps, delays = dyn_gaps(dut)
+    most = dut.token_cycles()
+    for first, second, delay in zip(gaps, gaps[1:], delays, strict=False):
+        assert first + second <= most + max(most, delay)
+    if not dilations and dendrites == 3:
+        assert set(delays) == {delays[0]} and delays[0] > most
+        assert set(gaps[::2]) == {most} and set(gaps[1::2]) == {delays[0]}
+
+
+def dyn_gaps(dut) -> tuple[list[int], list[int]]:
+    """Cycles from token to token on ``i``, and from a token's last slice to its last spikes."""
+    taken: list[int] = []
+    out = check_dyn(dut, [random_image(dut, 1, density=0.6)], background=(arrivals(dut, taken),))
+    first, last = taken[:: 3 * dut.slices], taken[3 * dut.slices - 1 :: 3 * dut.slices]
+    spikes = out[dut.slices - 1 :: dut.slices]
+    gaps = [after - before for before, after in itertools.pairwise(first)]
+    return gaps, [after - before for before, after in zip(last, spikes, strict=True)]
+
+
 @pytest.mark.parametrize("kind", ["causal", "dyn"])
 @pytest.mark.parametrize("after", [3, 60, 130])
 def test_reset_in_mid_run(kind, after):
