@@ -14,7 +14,6 @@ COEFFICIENT_SHIFT = 7
 COEFFICIENT_ONE = 2**COEFFICIENT_SHIFT
 # Bits of a term's code: shift, minus, present; a coefficient has two.
 TERM_BITS = COEFFICIENT_SHIFT.bit_length() + 2
-COEFFICIENT_BITS = 2 * TERM_BITS
 MINUS, PRESENT = 1 << (TERM_BITS - 2), 1 << (TERM_BITS - 1)
 MAX_DENDRITES = 8
 

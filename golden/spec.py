@@ -104,11 +104,6 @@ class Preset(Section):
         return self
 
     @property
-    def size_name(self) -> str:
-        """``<blocks>-<channels>``, as the papers name models."""
-        return f"{self.network.blocks}-{self.network.channels}"
-
-    @property
     def attention_order(self) -> Literal["kv", "qk"]:
         """Association order in use: ``auto`` takes ``qk`` if N < d, else ``kv``."""
         if self.engine.attention_order != "auto":

@@ -60,12 +60,11 @@ def test_shipped_preset(name):
         assert preset.data.dataset == "none"
         assert built_widths(preset, None).sums <= 32
     if name.rpartition("-")[2].isdigit():
-        assert name.endswith(preset.size_name)
+        assert name.endswith(f"-{preset.network.blocks}-{preset.network.channels}")
 
 
 def test_derived():
     preset = small_preset()
-    assert preset.size_name == "1-16"
     assert (preset.grid, preset.tokens) == ((4, 4), 16)
     assert preset.attention_order == "kv"
     assert preset.replace(network__heads=1, data__height=4).attention_order == "qk"

@@ -72,7 +72,3 @@ class Problem:
                 high, low = np.maximum.reduceat(at, begins), np.minimum.reduceat(at, begins)
                 lengths[filled] += high - low
         return lengths
-
-    def hpwl(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Half-perimeter wirelength in um."""
-        return float(self.net_lengths(x, y).sum())
