@@ -1,7 +1,10 @@
 """Widths inside the attention hold what the extreme inputs drive, and a bit less would not."""
 
+import re
+
 import pytest
 import torch
+from amaranth.back import rtlil
 
 from golden import dendrites as golden_dendrites
 from golden.attention_kinds import attention_sums
@@ -17,6 +20,7 @@ from golden.coefficients import COEFFICIENT_SHIFT, coefficient_values, two_power
 from golden.dendrites import Dendrites, read_out
 from golden.local_taps import local_taps
 from golden.spec import load_preset
+from hw.attention_kinds import make_core
 from tests.small_networks import LOCAL_NETWORKS, small_preset
 
 
@@ -96,15 +100,20 @@ def driven(preset, sign: int, monkeypatch) -> tuple[list[int], list[int]]:
     return seen["state"], seen["read"]
 
 
-@pytest.mark.parametrize("state_bits", [10, 16, 20, 24])
-@pytest.mark.parametrize("count", [3, 8])
-def test_sums_of_the_dendrites(state_bits, count, monkeypatch):
-    preset = small_preset(
+def dendrites_preset(state_bits: int, count: int):
+    return small_preset(
         network__attention="lrf-dyn",
+        network__time_steps=1,
         network__dendrites=count,
         quant__state_bits=state_bits,
         quant__read_bits=16,
     )
+
+
+@pytest.mark.parametrize("state_bits", [10, 16, 20, 24])
+@pytest.mark.parametrize("count", [3, 8])
+def test_sums_of_the_dendrites(state_bits, count, monkeypatch):
+    preset = dendrites_preset(state_bits, count)
     quant = preset.quant
     fraction = COEFFICIENT_SHIFT + quant.state_frac_bits - quant.read_frac_bits
     for bits, shift, index in (
@@ -114,6 +123,21 @@ def test_sums_of_the_dendrites(state_bits, count, monkeypatch):
         met = [value for sign in (1, -1) for value in driven(preset, sign, monkeypatch)[index]]
         assert all(fits(value, bits - shift) for value in met)
         assert not all(fits(value, bits - shift - 1) for value in met), "a bit less would do"
+
+
+@pytest.mark.parametrize("state_bits", [10, 24])
+@pytest.mark.parametrize("count", range(1, 9))
+def test_registers_hold_the_sums_of_the_dendrites(state_bits, count):
+    """Some are wider: each addition grows by a bit, and k rounds up to a power of two."""
+    preset = dendrites_preset(state_bits, count)
+    preset = preset.replace(network__dilations=(), engine__neuron_lanes=1)
+    text = rtlil.convert(make_core(preset), name="core", emit_src=False)
+    for name, bits in (
+        ("total_0_0", state_sum_bits(preset)),
+        ("read_sum_0_0", read_sum_bits(preset)),
+    ):
+        (found,) = re.findall(rf"^ *wire width (\d+) (?:signed )?\\{name}$", text, re.MULTILINE)
+        assert int(found) >= bits, name
 
 
 @pytest.mark.parametrize("masked", [False, True])
