@@ -4,12 +4,15 @@ from amaranth.lib import wiring
 
 from golden.spec import Preset
 
-from .attention import AttentionCore
+from .attention import PRODUCTS, AttentionCore
 from .causal import CausalCore
+from .causal_state import CausalState
+from .dendrites import Dendrites
 from .head_map import HeadMap
 from .head_rank import HeadRank
 from .layouts import NeuronKind
-from .local_values import LocalTerm
+from .local_readout import LocalReadout
+from .local_values import LocalTerm, LocalValues
 from .lrf_dyn import DendriteTerm, LrfDynCore
 from .pruned_attention import PrunedAttention
 from .spike_queue import QueuedCore
@@ -62,6 +65,17 @@ def make_core(preset: Preset) -> wiring.Component:
         return LrfDynCore(**common, term=dendrite_term(preset))
     local = local_term(preset) if net.attention == "lrf-ssa" else None
     return AttentionCore(**common, order=preset.attention_order, local=local)
+
+
+def attention_blocks(preset: Preset) -> tuple[type[wiring.Component], ...]:
+    """Core of a tile's heads, and the blocks in it that say how many cycles its work takes."""
+    kind = preset.network.attention
+    if kind == "causal":
+        return CausalCore, CausalState
+    if kind == "lrf-dyn":
+        return LrfDynCore, Dendrites, LocalReadout
+    local = (LocalValues,) if preset.dilations else ()
+    return AttentionCore, PRODUCTS[preset.attention_order], *local
 
 
 def make_head_map(

@@ -14,6 +14,7 @@ from golden.spec import Preset, SpecError, parse_preset
 
 from . import spaces
 from .accelerator import Accelerator
+from .latency import latency_formulas
 from .verilog import generate
 
 TOP = "accelerator"
@@ -114,20 +115,6 @@ def read_description(preset: Preset) -> tuple[Preset, Widths]:
         raise SpecError(f"no {path}: build it with `make verilog PRESET={preset.name}`")
     stored = json.loads(path.read_text())
     return parse_preset(stored["preset"], source=str(path)), Widths(**stored["widths"])
-
-
-def latency_formulas(preset: Preset) -> dict[str, str]:
-    """Cycles of each kind of layer, with the preset's numbers filled in."""
-    lanes = preset.engine.all_lanes
-    order = preset.attention_order
-    return {
-        "synaptic layer": f"sum over tokens of non-zero input bundles * ceil(D_out / {lanes}),"
-        " at least lanes / neuron_lanes + 1 a group, and about 25 a layer",
-        "attention": f"order {order}: charging hides behind the Q, K, V layer;"
-        " reading takes the ones of Q, at least T a head and token",
-        "bound": f"sum of non-zero input bundles * D_out / {lanes},"
-        f" and (non-zero K + non-zero Q) / {preset.engine.tiles}",
-    }
 
 
 def _ports(component) -> dict[str, dict]:

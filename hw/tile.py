@@ -64,8 +64,11 @@ class Tile(wiring.Component):
 
     Latency and resources
     ---------------------
-    Cycles of a layer are its events (non-zero bundles times output groups) and about 25 of
-    latency. Resources are those of the blocks.
+    Cycles of a layer are its events, at least ``lanes / neuron_lanes + 1`` an output group, and
+    about 25 of latency. Events are non-zero bundles times ``ceil(D_out / (tiles * lanes))`` output
+    groups. In a layer of experts they are those of the tile with most: for each token and each of
+    its own experts that serves it, non-zero bundles times ``ceil(D_out / lanes)``, with D_out of
+    one expert. Resources are those of the blocks.
 
     Parameters
     ----------
