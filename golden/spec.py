@@ -267,7 +267,7 @@ def load_preset(name: str | Path) -> Preset:
     Raises
     ------
     SpecError
-        If there is no such preset, or its contents are wrong.
+        If there is no such preset, its contents are wrong, or its name is not the file's.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -278,4 +278,10 @@ def load_preset(name: str | Path) -> Preset:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"preset {path.name}: not valid TOML: {error}") from None
-    return parse_preset(tree, source=path.name)
+    preset = parse_preset(tree, source=path.name)
+    # Checkpoints and builds are filed by name: a copy that kept its name would replace another's.
+    if preset.name != path.stem:
+        raise SpecError(
+            f"preset {path.name}: name is {preset.name}: must be {path.stem}, as the file"
+        )
+    return preset

@@ -118,8 +118,8 @@ def test_unwritable(elsewhere):
         "blocks = 1\nheads = 2\nmlp_ratio = 2",
         "stages = [{ channels = 8, pool = true }, { channels = 16 }]",
     ]
-    (elsewhere / "mine.toml").write_text("\n".join(lines))
-    result = golden("evaluate", "--preset", "mine.toml", "--checkpoint", str(path), "--limit", "9")
+    (elsewhere / "tiny.toml").write_text("\n".join(lines))
+    result = golden("evaluate", "--preset", "tiny.toml", "--checkpoint", str(path), "--limit", "9")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == "error: build/tiny: Not a directory"
 

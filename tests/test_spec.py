@@ -286,6 +286,15 @@ def test_broken_toml(tmp_path):
 
 
 def test_file_by_path(tmp_path):
-    path = tmp_path / "mine.toml"
+    path = tmp_path / "tiny.toml"
     path.write_text((PRESET_DIR / "tiny.toml").read_text())
     assert load_preset(path) == load_preset("tiny")
+
+
+def test_copy_that_kept_its_name(tmp_path):
+    """Else its training would overwrite the checkpoint of the preset it was copied from."""
+    path = tmp_path / "forgot.toml"
+    path.write_text((PRESET_DIR / "tiny.toml").read_text())
+    text = r"^preset forgot\.toml: name is tiny: must be forgot, as the file$"
+    with pytest.raises(SpecError, match=text):
+        load_preset(path)
