@@ -1,7 +1,8 @@
-"""Images and labels: unsigned 8-bit pixels, from packages that ship them."""
+"""Images and labels: unsigned 8-bit pixels, from packages that ship them or a file of one's own."""
 
 import gzip
 import os
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -25,13 +26,15 @@ def load_split(preset: Preset, split: str) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     SpecError
-        If the preset has no data, the package is missing, or images are not of the preset's shape.
+        If the preset has no data, the package or file is missing or damaged, or images or labels
+        do not fit the preset.
     """
     dataset = preset.data.dataset
     if dataset == "none":
         raise SpecError(f"preset {preset.name} has no data set (data.dataset is none): shapes only")
-    images, labels = (_digits if dataset == "digits" else _fashion_mnist)(split)
-    _check_shape(images, preset)
+    shipped = {"digits": _digits, "fashion-mnist": _fashion_mnist}.get(dataset)
+    images, labels = shipped(split) if shipped else _own_file(Path(dataset), split)
+    _check_fits(images, labels, preset)
     return images, labels
 
 
@@ -45,18 +48,25 @@ def load_test_images(preset: Preset, count: int | None = None) -> tuple[np.ndarr
     if count is not None and sample.is_file():
         with np.load(sample) as stored:
             if count <= len(stored["labels"]):
-                _check_shape(stored["images"], preset)
-                return stored["images"][:count], stored["labels"][:count]
+                images, labels = stored["images"], stored["labels"]
+                _check_fits(images, labels, preset)
+                return images[:count], labels[:count]
     images, labels = load_split(preset, "test")
     return images[:count], labels[:count]
 
 
-def _check_shape(images: np.ndarray, preset: Preset) -> None:
+def _check_fits(images: np.ndarray, labels: np.ndarray, preset: Preset) -> None:
     data = preset.data
     shape = (data.channels, data.height, data.width)
     if images.shape[1:] != shape:
         raise SpecError(
             f"{data.dataset} images are {images.shape[1:]}: preset {preset.name} has {shape}"
+        )
+    top = int(labels.max())
+    if top >= data.classes:
+        raise SpecError(
+            f"data.classes is {data.classes}: {data.dataset} has labels up to {top},"
+            f" must be at least {top + 1}"
         )
 
 
@@ -72,6 +82,42 @@ def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     if split == "train":
         return train_images, train_labels.astype(np.int64)
     return test_images, test_labels.astype(np.int64)
+
+
+def _own_file(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read a split from an .npz file with arrays ``train_images`` to ``test_labels``."""
+    if not path.is_file():
+        raise SpecError(
+            f"data.dataset is {path}: no such file, seen from the folder the command runs in"
+        )
+    names = [f"{part}_{kind}" for part in ("train", "test") for kind in ("images", "labels")]
+    wanted = names[:2] if split == "train" else names[2:]
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            missing = [name for name in names if name not in stored]
+            arrays = [stored[name] for name in wanted if name in stored]
+    # A .npy file gives an array, which is no context manager: a TypeError.
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise SpecError(f"{path} is not a readable .npz file: {error}") from None
+    if missing:
+        raise SpecError(f"{path} has no array {missing[0]}: must have {', '.join(names)}")
+    for name, array in zip(wanted, arrays, strict=True):
+        if array.dtype != np.uint8:
+            raise SpecError(f"{path}: {name} is of type {array.dtype}: must be uint8")
+    images, labels = arrays
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4 or not len(images):
+        raise SpecError(
+            f"{path}: {wanted[0]} has shape {images.shape}: must be (images, channels, height,"
+            " width), or (images, height, width) for one channel, with at least one image"
+        )
+    if labels.shape != images.shape[:1]:
+        raise SpecError(
+            f"{path}: {wanted[1]} has shape {labels.shape}: must be {images.shape[:1]},"
+            f" a label for each of {wanted[0]}"
+        )
+    return images, labels.astype(np.int64)
 
 
 def _fashion_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .coefficients import MAX_DENDRITES
 
@@ -20,16 +20,29 @@ class Data(Section):
 
     Members
     -------
-    dataset : ``"digits"`` (scikit-learn, 8x8), ``"fashion-mnist"`` (28x28), ``"none"`` (shape only)
+    dataset : ``"digits"`` (scikit-learn, 8x8), ``"fashion-mnist"`` (28x28), ``"none"`` (shape
+        only), or the path of an ``.npz`` file, seen from the folder a command runs in, with uint8
+        arrays ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``; images are
+        of shape (count, channels, height, width), or (count, height, width) for one channel
     channels, height, width : shape of an image of unsigned 8-bit pixels
     classes : number of classes
     """
 
-    dataset: Literal["digits", "fashion-mnist", "none"]
+    dataset: str
     channels: PositiveInt
     height: PositiveInt
     width: PositiveInt
     classes: Annotated[int, Field(ge=2)]
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ("digits", "fashion-mnist", "none") and not value.endswith(".npz"):
+            raise ValueError(
+                f"data.dataset is {value!r}: must be 'digits', 'fashion-mnist', 'none'"
+                " or the path of an .npz file"
+            )
+        return value
 
 
 class Stage(Section):

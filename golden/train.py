@@ -69,6 +69,8 @@ class Run:
             raise SpecError(
                 f"train.batch is {settings.batch}: must be at most {len(images)}, the images"
             )
+        # Read only so that test images which do not fit are refused before hours of training.
+        load_split(self.preset, "test")
         saved = self._load()
         total = settings.epochs + settings.quant_epochs
         for phase, first, count, rate in (

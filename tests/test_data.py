@@ -64,10 +64,10 @@ def test_fashion_mnist(folder):
     images, labels = load_split(load_preset("base"), "test")
     assert (images.shape, images.dtype) == ((3, 1, 28, 28), np.uint8)
     assert labels.tolist() == [9, 0, 4]
-    np.savez(folder / "fashion-mnist.npz", images=images[:2] ^ 255, labels=labels[:2] + 1)
+    np.savez(folder / "fashion-mnist.npz", images=images[:2] ^ 255, labels=9 - labels[:2])
     sample, answers = load_test_images(load_preset("base"), 2)
     np.testing.assert_array_equal(sample, images[:2] ^ 255)
-    assert answers.tolist() == [10, 1]
+    assert answers.tolist() == [0, 9]
     assert load_test_images(load_preset("base"), 3)[1].tolist() == [9, 0, 4]
 
 
@@ -132,3 +132,11 @@ def test_images_of_another_shape(folder):
     np.savez(folder / "digits.npz", images=np.zeros((2, 1, 8, 8), np.uint8), labels=[1, 2])
     with pytest.raises(SpecError, match=text):
         load_test_images(preset, 1)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_more_labels_than_classes(split):
+    preset = load_preset("tiny").replace(data__classes=5)
+    text = r"^data\.classes is 5: digits has labels up to 9, must be at least 10$"
+    with pytest.raises(SpecError, match=text):
+        load_split(preset, split)

@@ -140,7 +140,8 @@ REFUSED = [
     (
         "data.dataset",
         "mnist",
-        "data.dataset is 'mnist': must be 'digits', 'fashion-mnist' or 'none'",
+        "data.dataset is 'mnist': must be 'digits', 'fashion-mnist', 'none' or the path"
+        " of an .npz file",
     ),
     ("data.classes", 1, "data.classes is 1: must be at least 2"),
     ("data", None, "missing key data"),
