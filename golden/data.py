@@ -15,6 +15,10 @@ FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")
 SAMPLE_DIR = Path(__file__).resolve().parent.parent / "checkpoints"
 
 
+class MissingPackage(SpecError):
+    """A data set whose package is not installed."""
+
+
 def load_split(preset: Preset, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Read the ``"train"`` or held-out ``"test"`` split of the preset's data set.
 
@@ -42,17 +46,41 @@ def load_test_images(preset: Preset, count: int | None = None) -> tuple[np.ndarr
     """First ``count`` test images and labels, from the repository's own sample where it suffices.
 
     The sample (Fashion-MNIST's first 1,000 test images, MIT licence) lets the simulation run
-    without the data package.
+    without the data package. Without the package, all images are those of the sample; a printed
+    line says so.
+
+    Raises
+    ------
+    SpecError
+        As for :func:`load_split`, or if there are fewer than ``count`` test images.
     """
-    sample = SAMPLE_DIR / f"{preset.data.dataset}.npz"
-    if count is not None and sample.is_file():
-        with np.load(sample) as stored:
-            if count <= len(stored["labels"]):
-                images, labels = stored["images"], stored["labels"]
-                _check_fits(images, labels, preset)
-                return images[:count], labels[:count]
-    images, labels = load_split(preset, "test")
+    sample = _sample(preset)
+    if sample is not None and count is not None and count <= len(sample[1]):
+        images, labels = sample
+    else:
+        try:
+            images, labels = load_split(preset, "test")
+        except MissingPackage as error:
+            if sample is None or count is not None:
+                raise
+            images, labels = sample
+            print(f"{error}; taken instead: the first {len(labels):,} test images, shipped here")
+    if count is not None and count > len(labels):
+        raise SpecError(
+            f"images is {count}: must be at most {len(labels)},"
+            f" the test images of {preset.data.dataset}"
+        )
     return images[:count], labels[:count]
+
+
+def _sample(preset: Preset) -> tuple[np.ndarray, np.ndarray] | None:
+    path = SAMPLE_DIR / f"{preset.data.dataset}.npz"
+    if not path.is_file():
+        return None
+    with np.load(path) as stored:
+        images, labels = stored["images"], stored["labels"]
+    _check_fits(images, labels, preset)
+    return images, labels
 
 
 def _check_fits(images: np.ndarray, labels: np.ndarray, preset: Preset) -> None:
@@ -126,7 +154,7 @@ def _fashion_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
     files = folder / f"{stem}-images-idx3-ubyte.gz", folder / f"{stem}-labels-idx1-ubyte.gz"
     for path in files:
         if not path.is_file():
-            raise SpecError(
+            raise MissingPackage(
                 f"no Fashion-MNIST in {folder}: install the Debian package {FASHION_MNIST_PACKAGE},"
                 " or set SPIKESTACK_FASHION_MNIST to the folder of its four .gz files"
             )

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from golden.checkpoint import Checkpoint, checkpoint_path
 from golden.counts import count_layers, event_bound
-from golden.data import load_split, load_test_images
+from golden.data import load_test_images
 from golden.integer import IntegerModel
 from golden.metrics import build_dir, write_metrics
 from golden.ranges import Widths
@@ -108,10 +108,7 @@ def simulate(
             f" build it again with `make verilog PRESET={preset.name}`"
         )
     checkpoint = Checkpoint.load(checkpoint_file or checkpoint_path(preset), preset)
-    if count is None:
-        images, labels = load_split(preset, "test")
-    else:
-        images, labels = load_test_images(preset, count)
+    images, labels = load_test_images(preset, count)
     name = f"{preset.name}-{regime}" if regime != "none" else preset.name
     folder = build_dir(preset.name) / "sim"
     folder.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,13 @@ def test_first_images():
     np.testing.assert_array_equal(labels, all_labels[:7])
 
 
+def test_more_images_than_there_are():
+    text = r"^images is 451: must be at most 450, the test images of digits$"
+    with pytest.raises(SpecError, match=text):
+        load_test_images(load_preset("tiny"), 451)
+    assert len(load_test_images(load_preset("tiny"), 450)[1]) == 450
+
+
 def write_idx(folder, stem: str, images: np.ndarray, labels: np.ndarray) -> None:
     for kind, values, shape in (("images-idx3", images, (28, 28)), ("labels-idx1", labels, ())):
         header = bytes([0, 0, 8, 1 + len(shape)])
@@ -75,6 +82,20 @@ def test_missing_package(tmp_path, monkeypatch):
     monkeypatch.setenv("SPIKESTACK_FASHION_MNIST", str(tmp_path))
     with pytest.raises(SpecError) as error:
         load_split(load_preset("base"), "test")
+    assert str(error.value) == f"no Fashion-MNIST in {tmp_path}: {PACKAGE}"
+
+
+def test_sample_in_place_of_the_package(tmp_path, monkeypatch, capsys):
+    """All images are then those of the sample, and a line says so; more of them are not there."""
+    monkeypatch.setenv("SPIKESTACK_FASHION_MNIST", str(tmp_path))
+    images, labels = load_test_images(load_preset("base"))
+    assert (images.shape, labels.shape) == ((1000, 1, 28, 28), (1000,))
+    assert capsys.readouterr().out == (
+        f"no Fashion-MNIST in {tmp_path}: {PACKAGE};"
+        " taken instead: the first 1,000 test images, shipped here\n"
+    )
+    with pytest.raises(SpecError) as error:
+        load_test_images(load_preset("base"), 1001)
     assert str(error.value) == f"no Fashion-MNIST in {tmp_path}: {PACKAGE}"
 
 

@@ -58,6 +58,10 @@ REFUSED = {
         ("evaluate", "--checkpoint", "none.safetensors"),
         "no checkpoint none.safetensors: train one with `python -m golden train`",
     ),
+    "too many images": (
+        ("evaluate", "--limit", "451"),
+        "images is 451: must be at most 450, the test images of digits",
+    ),
     "no images": (("evaluate", "--limit", "0"), "limit is 0: must be at least 1"),
 }
 
