@@ -1,9 +1,12 @@
 """Training: float epochs with batch norm, then epochs with the exported integers in the loop."""
 
 import json
+import pickle
 from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from zipfile import is_zipfile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -87,8 +90,9 @@ class Run:
                 optimiser, rate, total_steps=steps + 1, pct_start=0.15
             )
             if saved is not None:
-                optimiser.load_state_dict(saved["optimiser"])
-                schedule.load_state_dict(saved["schedule"])
+                with self._whole_state():
+                    optimiser.load_state_dict(saved["optimiser"])
+                    schedule.load_state_dict(saved["schedule"])
                 saved = None
             forward = self._forward_function()
             while self.epoch < first + count:
@@ -174,23 +178,46 @@ class Run:
         """Take up a saved run; return its optimiser's state if a phase was under way."""
         if not self.state_path.is_file():
             return None
-        # torch stores a zip archive, whose directory comes last.
-        if not is_zipfile(self.state_path):
+        content = BytesIO(self.state_path.read_bytes())
+        with self._whole_state():
+            # torch stores a zip archive and reads one without a look at its check sums.
+            if damaged := ZipFile(content).testzip():
+                raise BadZipFile(damaged)
+            content.seek(0)
+            state = torch.load(content, weights_only=True)
+            stored = parse_preset(json.loads(state["preset"]), str(self.state_path))
+            if (stored, state["limit"]) != (self.preset, self.limit):
+                raise SpecError(
+                    f"{self.state_path} belongs to another version of preset {self.preset.name}:"
+                    " remove it to train anew"
+                )
+            self.network.load_state_dict(state["network"])
+            self.epoch, self.lines = int(state["epoch"]), list(state["lines"])
+            self.float_accuracy = state["float_accuracy"]
+            under_way = state["optimiser"] is not None
+        tqdm.write(f"resuming after epoch {self.epoch}")
+        return state if under_way else None
+
+    @contextmanager
+    def _whole_state(self) -> Iterator[None]:
+        """Turn what a damaged or foreign state raises, in torch or here, into one message."""
+        try:
+            yield
+        except SpecError:
+            raise
+        except (
+            RuntimeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            EOFError,
+            BadZipFile,
+            pickle.UnpicklingError,
+        ):
             raise SpecError(
                 f"{self.state_path} is not a whole training state: remove it to train anew"
-            )
-        state = torch.load(self.state_path, weights_only=True)
-        stored = parse_preset(json.loads(state["preset"]), str(self.state_path))
-        if (stored, state["limit"]) != (self.preset, self.limit):
-            raise SpecError(
-                f"{self.state_path} belongs to another version of preset {self.preset.name}:"
-                " remove it to train anew"
-            )
-        self.epoch, self.lines = state["epoch"], state["lines"]
-        self.float_accuracy = state["float_accuracy"]
-        self.network.load_state_dict(state["network"])
-        tqdm.write(f"resuming after epoch {self.epoch}")
-        return state if state["optimiser"] else None
+            ) from None
 
 
 def start_from(network: SpikingTransformer, checkpoint: Checkpoint) -> None:

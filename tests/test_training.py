@@ -1,5 +1,6 @@
 """Training on digits: it learns, it can be stopped anywhere, and folding keeps what it learned."""
 
+import io
 import json
 from dataclasses import replace
 
@@ -201,15 +202,30 @@ def test_refused(whole, tmp_path):
     assert str(error.value) == (
         f"{whole.state_path} belongs to another version of preset small: remove it to train anew"
     )
+
+
+def test_damaged_or_foreign_state_is_refused(whole, tmp_path):
     state = tmp_path / "train-state.pt"
-    for content in (b"", b"half", whole.state_path.read_bytes()[:-100]):
-        state.write_bytes(content)
+    content = whole.state_path.read_bytes()
+    middle = len(content) // 2
+    files = [b"", b"half", content[:-100], content[:100] + b"?" * 50 + content[150:]]
+    files.append(content[:middle] + b"?" * 50 + content[middle + 50 :])
+    stored = torch.load(whole.state_path, weights_only=True)
+    foreign = {"network": {}, "preset": "?", "epoch": "first", "lines": None, "optimiser": {}}
+    objects = [{"weight": torch.ones(2)}, [1, 2], None]
+    objects += [stored | {"epoch": 1, key: value} for key, value in foreign.items()]
+    for item in objects:
+        with io.BytesIO() as stream:
+            torch.save(item, stream)
+            files.append(stream.getvalue())
+    for each in files:
+        state.write_bytes(each)
         with pytest.raises(SpecError) as error:
             new_run(tmp_path).train()
         assert str(error.value) == (
             f"{state} is not a whole training state: remove it to train anew"
         )
-    assert list(tmp_path.iterdir()) == [state]
+        assert list(tmp_path.iterdir()) == [state]
 
 
 def test_start_from_a_checkpoint(tmp_path):
