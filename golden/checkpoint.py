@@ -97,8 +97,13 @@ class Checkpoint:
             If the file is missing, truncated, of another format or shape, or has values out of
             range; in one line.
         """
+        if path.is_dir():
+            raise SpecError(f"checkpoint {path} is a folder: must be a .safetensors file")
         if not path.is_file():
-            raise SpecError(f"no checkpoint {path}: train one with `python -m golden train`")
+            name = preset.name if preset is not None else path.stem
+            raise SpecError(
+                f"no checkpoint {path}: train one with `python -m golden train --preset {name}`"
+            )
         try:
             with safe_open(path, framework="numpy") as stored:
                 metadata = stored.metadata() or {}
@@ -148,6 +153,12 @@ class Checkpoint:
                     f" must be {low} to {quant.frac_bits}"
                 )
         self._check_coefficients(source)
+        accuracy = self.info.get("float_accuracy")
+        if accuracy is not None and not _is_percentage(accuracy):
+            raise SpecError(
+                f"checkpoint {source}: info.float_accuracy is {accuracy}:"
+                " must be a number from 0 to 100"
+            )
 
     def _check_coefficients(self, source: str) -> None:
         shapes = coefficient_shapes(self.preset)
@@ -177,6 +188,28 @@ class Checkpoint:
 def checkpoint_path(preset: Preset) -> Path:
     """Where the repository keeps the preset's trained checkpoint."""
     return CHECKPOINT_DIR / f"{preset.name}.safetensors"
+
+
+def load_start(preset: Preset) -> Checkpoint:
+    """Read the checkpoint that ``train.start`` of a preset names.
+
+    Raises
+    ------
+    SpecError
+        As for :meth:`Checkpoint.load`.
+    """
+    start = preset.train.start
+    try:
+        return Checkpoint.load(CHECKPOINT_DIR / f"{start}.safetensors")
+    except SpecError as error:
+        raise SpecError(f"train.start is {start}: {error}") from None
+
+
+def _is_percentage(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 100
+    except ValueError:
+        return False
 
 
 def _named(tensors: dict[str, np.ndarray], ending: str) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .attention_memory import state_memory
-from .checkpoint import CHECKPOINT_DIR, Checkpoint, checkpoint_path
+from .checkpoint import Checkpoint, checkpoint_path, load_start
 from .counts import bundle_density, count_layers, energy_pj, event_bound
 from .data import load_test_images
 from .expert_loads import ExpertLoads
@@ -62,7 +62,7 @@ def evaluate_preset(preset: Preset, checkpoint: Path | None, limit: int | None) 
         figures["golden.float_accuracy"] = float(stored.info["float_accuracy"])
     figures |= loads.figures()
     if preset.prunes_heads and preset.train and preset.train.start:
-        whole = IntegerModel(Checkpoint.load(CHECKPOINT_DIR / f"{preset.train.start}.safetensors"))
+        whole = IntegerModel(load_start(preset))
         figures["d3.accuracy_loss"] = integer_accuracy(whole, images, labels) - accuracy
     for name, bits in state_memory(preset).items():
         figures[f"golden.attention_{name}_bits"] = bits

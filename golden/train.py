@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from .checkpoint import CHECKPOINT_DIR, Checkpoint, checkpoint_path
+from .checkpoint import Checkpoint, checkpoint_path, load_start
 from .data import load_split
 from .evaluate import integer_accuracy
 from .export import export
@@ -54,9 +54,7 @@ class Run:
         torch.manual_seed(self.settings.seed)
         self.network = SpikingTransformer(preset)
         if self.settings.start is not None:
-            start_from(
-                self.network, Checkpoint.load(CHECKPOINT_DIR / f"{self.settings.start}.safetensors")
-            )
+            start_from(self.network, load_start(preset))
 
     @property
     def state_path(self) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from golden.checkpoint import CHECKPOINT_DIR, Checkpoint, checkpoint_path
+from golden.checkpoint import Checkpoint, checkpoint_path, load_start
 from golden.data import load_test_images
 from golden.integer import IntegerModel
 from golden.metrics import build_dir, write_metrics
@@ -118,7 +118,7 @@ def prune(
         raise SpecError(f"preset {preset.name} has no train.start: the network to compare it with")
     images, _ = load_test_images(preset, count)
     own = Checkpoint.load(checkpoint_path(preset), preset)
-    before = Checkpoint.load(CHECKPOINT_DIR / f"{preset.train.start}.safetensors")
+    before = load_start(preset)
     all_heads = preset.replace(network__head_keep=1.0)
     pruned, same, whole = (
         measure(checkpoint, images, progress)

@@ -1,6 +1,7 @@
 """Checkpoints: a round trip, and the text of every refusal."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,7 +61,9 @@ def test_missing_file(tmp_path):
     path = tmp_path / "none.safetensors"
     with pytest.raises(SpecError) as error:
         Checkpoint.load(path)
-    assert str(error.value) == f"no checkpoint {path}: train one with `python -m golden train`"
+    assert str(error.value) == (
+        f"no checkpoint {path}: train one with `python -m golden train --preset none`"
+    )
 
 
 @pytest.mark.parametrize("size", [0, 7, 300, -1])
@@ -205,6 +208,18 @@ def test_refused_coefficients(tmp_path, changes, tensors, text):
     with pytest.raises(SpecError) as error:
         Checkpoint.load(path)
     assert str(error.value) == f"checkpoint net.safetensors: {text}"
+
+
+@pytest.mark.parametrize("accuracy", ["abc", "", "nan", "-1", "101"])
+def test_refused_accuracy(checkpoint, tmp_path, accuracy):
+    path = tmp_path / "net.safetensors"
+    replace(checkpoint, info={"float_accuracy": accuracy}).save(path)
+    with pytest.raises(SpecError) as error:
+        Checkpoint.load(path)
+    assert str(error.value) == (
+        f"checkpoint net.safetensors: info.float_accuracy is {accuracy}:"
+        " must be a number from 0 to 100"
+    )
 
 
 @pytest.mark.parametrize("changes", LOCAL_NETWORKS.values(), ids=LOCAL_NETWORKS)

@@ -55,8 +55,12 @@ REFUSED = {
         "preset imagenet-8-512 has no data set (data.dataset is none): shapes only",
     ),
     "no checkpoint": (
-        ("evaluate", "--checkpoint", "none.safetensors"),
-        "no checkpoint none.safetensors: train one with `python -m golden train`",
+        ("evaluate", "--preset", "tiny-lrf", "--checkpoint", "none.safetensors"),
+        "no checkpoint none.safetensors: train one with `python -m golden train --preset tiny-lrf`",
+    ),
+    "folder for a checkpoint": (
+        ("evaluate", "--checkpoint", str(ROOT)),
+        f"checkpoint {ROOT} is a folder: must be a .safetensors file",
     ),
     "too many images": (
         ("evaluate", "--limit", "451"),

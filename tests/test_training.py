@@ -256,8 +256,12 @@ def test_start_refused(tmp_path):
     assert str(error.value) == (
         "train.start is tiny: stage0 must be of shape (8, 1, 3, 3), it has shape (16, 1, 3, 3)"
     )
-    with pytest.raises(SpecError, match=r"^no checkpoint .*/none\.safetensors: train one with"):
-        new_run(tmp_path, digits().replace(train__start="none"))
+    with pytest.raises(SpecError) as error:
+        new_run(tmp_path, digits().replace(train__start="nope"))
+    assert str(error.value) == (
+        f"train.start is nope: no checkpoint {CHECKPOINT_DIR / 'nope.safetensors'}:"
+        " train one with `python -m golden train --preset nope`"
+    )
 
 
 @pytest.mark.slow
