@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from .attention_ranges import attention_input_bits
 from .checkpoint import Checkpoint, checkpoint_path, load_start
 from .data import load_split
 from .evaluate import integer_accuracy
@@ -21,8 +22,13 @@ from .export import export
 from .files import whole_file
 from .integer import IntegerModel
 from .network import SpikingTransformer
+from .neurons import guard_bits
+from .ranges import checkpoint_widths
 from .schedule import network_layers
 from .spec import Preset, SpecError, Train, parse_preset
+
+# Bits of the significand of float32, in which networks train.
+FLOAT_BITS = 24
 
 
 class Run:
@@ -276,6 +282,17 @@ def _batches(count: int, batch: int, random: torch.Generator) -> Iterator[Tensor
         yield order[start : start + batch]
 
 
+def _membrane_bits(checkpoint: Checkpoint) -> int:
+    """Bits of a float's significand that hold every membrane with ``beta = 1/2``, guard bits too.
+
+    The decayed inputs of all steps add up to less than twice the largest: a bit that the sign of
+    the widest input makes room for.
+    """
+    preset = checkpoint.preset
+    widest = max(checkpoint_widths(checkpoint).potential, attention_input_bits(preset))
+    return widest + guard_bits(preset.network.time_steps)
+
+
 def finish(run: Run, out: Path | None) -> None:
     """Train to the end, export the integers, and write checkpoint and log side by side."""
     path = out or checkpoint_path(run.preset)
@@ -290,6 +307,11 @@ def finish(run: Run, out: Path | None) -> None:
             "float_accuracy": f"{run.float_accuracy:.2f}",
         },
     )
+    if (bits := _membrane_bits(checkpoint)) > FLOAT_BITS:
+        run.note(
+            f"membranes may need {bits} bits, floats have {FLOAT_BITS}:"
+            " float and integer logits may differ"
+        )
     images, labels = load_split(run.preset, "test")
     accuracy = integer_accuracy(IntegerModel(checkpoint), images, labels)
     run.note(f"integer test accuracy {accuracy:.2f} %")

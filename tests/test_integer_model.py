@@ -77,8 +77,8 @@ def wild_network(preset, seed: int) -> SpikingTransformer:
     return network
 
 
-# With a slower decay the integers round down where floats do not, and three stages' 12 tokens are
-# no power of two, so their mean is rounded.
+# With a slower decay the integers round H up where floats do not round, and three stages' 12 tokens
+# are no power of two, so their mean is rounded.
 FOLDED = {name: c for name, c in (ALL | EXPERT_NETWORKS).items() if "slow" not in name}
 
 

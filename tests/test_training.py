@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -105,6 +106,15 @@ def test_finish_writes_checkpoint_and_log(whole, tmp_path):
     assert log[-1] == f"integer test accuracy {100 * right:.2f} %"
     assert right * 100 == pytest.approx(whole.test_accuracy())
     assert sorted(x.name for x in tmp_path.iterdir()) == ["net.log", "net.safetensors"]
+
+
+def test_warns_of_membranes_beyond_a_float(tmp_path):
+    preset = digits(network__time_steps=16, epochs=1, quant_epochs=1)
+    finish(new_run(tmp_path, preset, limit=32), tmp_path / "net.safetensors")
+    *_, warning, _ = (tmp_path / "net.log").read_text().splitlines()
+    assert re.fullmatch(
+        r"membranes may need \d+ bits, floats have 24: float and integer logits may differ", warning
+    )
 
 
 @pytest.mark.parametrize(
