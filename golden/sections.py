@@ -108,7 +108,8 @@ class Network(Section):
         the residual stream, and its channels are D
     blocks, heads : L and H
     mlp_ratio : hidden channels of the MLP over D
-    attention : ``"a2os2a"`` (binary Q, ReLU K, ternary V), ``"ssa"`` (all binary, scaled),
+    attention : ``"a2os2a"`` (binary Q, ReLU K, ternary V), ``"ssa"`` (all binary; set
+        ``attention_scale_shift = 3`` for the usual 1/8),
         ``"lrf-ssa"`` (with a local branch on V), ``"causal"`` (only tokens already seen),
         ``"lrf-dyn"`` (dendrites charged token by token, local branch on what they read out)
     attention_scale_shift : scale of the attention result as ``2**-shift`` (0: no scale)
