@@ -103,7 +103,10 @@ clean: ## remove everything built; keeps the virtual environment
 # Training takes hours, so it starts by `make train` alone.
 ifeq ($(wildcard $(CHECKPOINT)),)
 $(CHECKPOINT):
-	@echo "no $@: train it with \`make train PRESET=$(PRESET)\`" >&2; exit 1
+	@if grep -q '^\[train\]' $(PRESET_FILE); \
+	then echo "no $@: train it with \`make train PRESET=$(PRESET)\`"; \
+	else echo "no $@: $(PRESET) has shapes only, no [train]; try \`make verilog PRESET=$(PRESET)\`"; \
+	fi >&2; exit 1
 endif
 
 # Shape-only presets have no checkpoint; their widths come from the format.

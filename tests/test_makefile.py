@@ -4,8 +4,11 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
-TEXT = "no checkpoints/cifar-2-256.safetensors: train it with `make train PRESET=cifar-2-256`"
+UNTRAINED = "cifar-2-256"
+CHECKPOINT = f"checkpoints/{UNTRAINED}.safetensors"
 
 
 def make(*words: str) -> subprocess.CompletedProcess:
@@ -17,15 +20,24 @@ def make(*words: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_missing_checkpoint():
-    done = make("checkpoints/cifar-2-256.safetensors", "PRESET=cifar-2-256")
+@pytest.mark.parametrize(
+    ("section", "advice"),
+    [
+        ("[train]\n", "train it with `make train PRESET=cifar-2-256`"),
+        ("", "cifar-2-256 has shapes only, no [train]; try `make verilog PRESET=cifar-2-256`"),
+    ],
+)
+def test_missing_checkpoint(section, advice, tmp_path):
+    preset = tmp_path / "preset.toml"
+    preset.write_text(section)
+    done = make(CHECKPOINT, f"PRESET={UNTRAINED}", f"PRESET_FILE={preset}")
     assert done.returncode != 0
-    assert done.stderr.splitlines()[0] == TEXT
+    assert done.stderr.splitlines()[0] == f"no {CHECKPOINT}: {advice}"
     assert done.stdout == ""
 
 
 def test_missing_checkpoint_shows_before_anything_is_built():
-    done = make("-n", "sim", "PRESET=cifar-2-256")
+    done = make("-n", "sim", f"PRESET={UNTRAINED}")
     commands = done.stdout.splitlines()
     (missing,) = (index for index, line in enumerate(commands) if "train it with" in line)
     (verilog,) = (index for index, line in enumerate(commands) if "-m hw verilog" in line)
@@ -34,7 +46,7 @@ def test_missing_checkpoint_shows_before_anything_is_built():
 
 def test_checkpoints_that_are_there_and_training():
     assert make("checkpoints/tiny.safetensors", "PRESET=tiny").returncode == 0
-    for words in (("-B", "sim", "PRESET=tiny"), ("train", "PRESET=cifar-2-256")):
+    for words in (("-B", "sim", "PRESET=tiny"), ("train", f"PRESET={UNTRAINED}")):
         done = make("-n", *words)
         assert done.returncode == 0
         assert "train it with" not in done.stdout + done.stderr
