@@ -18,7 +18,7 @@ class Relay(wiring.Component):
     Design
     ------
     ``front`` is what ``o`` shows. A payload that arrives in the cycle in which ``o`` begins to wait
-    goes to ``back``; only then is ``i`` made to wait::
+    goes to ``back``; only then is ``i`` made to wait. Both load as :mod:`hw.resting` says::
 
         i --+----------> [front] --> o
             +--> [back] ----^
