@@ -1,6 +1,7 @@
 """Timing, power, activity and libraries on a toy, against figures worked out by hand."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from golden.spec import SpecError, load_preset
 from synth.asic.activity import measure, write_signals
 from synth.asic.buffers import buffer_fanout
 from synth.asic.cells import Library, standard_cells
-from synth.asic.fakeram import with_macros
+from synth.asic.fakeram import macro, with_macros
 from synth.asic.lef import cells_lef, tech_lef
 from synth.asic.liberty import write_liberty
 from synth.asic.liberty_reader import expression, read_cells
@@ -266,3 +267,18 @@ def test_missing_opensta_is_one_message(tmp_path, monkeypatch):
         match=r"^no OpenSTA: the program sta comes with the package opensta \(apt-get\)$",
     ):
         run_opensta(toy_netlist(), toy_library(), tmp_path, [], 1.0)
+
+
+@pytest.mark.parametrize("name", ["64x8", "256x49_1r1w", "64x256", "49x256_1r1w", "16x600_1r1w"])
+def test_macro_pins_are_drawn_apart_and_inside(name):
+    cell = macro(f"fakeram45_{name}")
+    text = cells_lef(standard_cells().with_cells({cell.name: cell}), [cell.name])
+    boxes = [
+        tuple(map(float, box.split())) for box in re.findall(r"metal3 ;\n +RECT ([\d. ]+) ;", text)
+    ]
+    assert len(boxes) == len(cell.pins)
+    for left, low, right, high in boxes:
+        assert (right - left, high - low) == pytest.approx((0.07, 0.07))
+        assert left >= 0 and right <= cell.width_um and low >= 0 and high <= cell.height_um
+    # No two share a place on the grid of tracks.
+    assert len({(round(box[0] / 0.07), round(box[1] / 0.07)) for box in boxes}) == len(boxes)

@@ -86,10 +86,12 @@ def test_layouts_are_read_without_a_warning_and_a_broken_one_is_not(placement, t
 
 def test_def_has_what_was_placed(placement):
     text = deffile.tier_defs(placement)["tier1.def"]
-    found = re.findall(r"^- (\S+) \S+ \+ PLACED \( (\d+) (\d+) \) N ;", text, re.M)
+    found = re.findall(r"^- (\S+) \S+ \+ PLACED \( (\d+) (\d+) \) (N|FS) ;", text, re.M)
     names = [one.name for one in DESIGN.netlist.instances]
-    for name, x, y in found:
+    rows = dict(re.findall(r"^ROW \S+ \S+ 0 (\d+) (N|FS) ", text, re.M))
+    for name, x, y, orientation in found:
         cell = names.index(name)
+        assert orientation == ("N" if DESIGN.macro[cell] else rows[y])
         assert (int(x), int(y)) == (
             round(placement.x[cell] * 1000),
             round(placement.y[cell] * 1000),

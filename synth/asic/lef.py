@@ -23,8 +23,9 @@ BOND_LAYER = "metal10"
 # Side of a hybrid bond's pad.
 BOND_UM = 0.8
 _PIN_UM = 0.07
-# Macro pins stand on multiples of this, on the left edge.
+# Macro pins stand on multiples of this, in columns: left edge, right edge, then further in.
 _TRACK_UM = 0.14
+_COLUMN_UM = 0.28
 
 _START = """VERSION 5.8 ;
 BUSBITCHARS "[]" ;
@@ -92,17 +93,26 @@ def pin_offsets(cell: Cell) -> dict[str, tuple[float, float]]:
         return dict(cell.offsets)
     names = list(cell.pins)
     if cell.macro:
-        tracks = math.floor((cell.height_um - 2 * _TRACK_UM) / _TRACK_UM)
-        step = max(1, tracks // len(names))
-        return {
-            name: (_PIN_UM / 2, round((1 + step * index) * _TRACK_UM + _PIN_UM / 2, 4))
-            for index, name in enumerate(names)
-        }
+        return _macro_offsets(cell, names)
     pitch = cell.width_um / (len(names) + 1)
     return {
         name: (round((index + 1) * pitch / 0.005) * 0.005, cell.height_um / 2)
         for index, name in enumerate(names)
     }
+
+
+def _macro_offsets(cell: Cell, names: list[str]) -> dict[str, tuple[float, float]]:
+    tracks = math.floor((cell.height_um - 2 * _TRACK_UM) / _TRACK_UM)
+    columns = math.ceil(len(names) / tracks)
+    each = math.ceil(len(names) / columns)
+    step = tracks // each
+    found = {}
+    for index, name in enumerate(names):
+        column, place = divmod(index, each)
+        inset = column // 2 * _COLUMN_UM + _PIN_UM / 2
+        x = cell.width_um - inset if column % 2 else inset
+        found[name] = (round(x, 4), round((1 + step * place) * _TRACK_UM + _PIN_UM / 2, 4))
+    return found
 
 
 def _cell(cell: Cell, site: str) -> list[str]:
@@ -132,7 +142,7 @@ def _cell(cell: Cell, site: str) -> list[str]:
 
 
 def _pin(name: str, way: str, use: str, layer: str, box: tuple[float, ...]) -> list[str]:
-    corners = " ".join(f"{corner:.4g}" if corner else "0" for corner in box)
+    corners = " ".join(f"{round(corner, 4):.10g}" for corner in box)
     return [
         f"  PIN {name}",
         f"    DIRECTION {way} ;",

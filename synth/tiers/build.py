@@ -181,9 +181,12 @@ def activity_of(preset: Preset, design: Design, say: Callable[[str], None]) -> A
 
 
 def counts(placed: Placement) -> dict[str, float]:
-    """Cut nets, bonds, and the bottom tier's share of the area."""
+    """Cut nets, bonds, share of the area at the bottom, silicon of all tiers, how full each is."""
     areas = np.bincount(placed.tiers, placed.design.area[: placed.design.instances])
-    return {
+    footprint = placed.outline.area
+    full = {f"utilisation.tier{tier}": float(area / footprint) for tier, area in enumerate(areas)}
+    return full | {
+        "silicon_um2": footprint * placed.count,
         "cut_nets": int(len(np.unique(placed.crossing.net))),
         "bonds": len(placed.crossing),
         "balance": float(areas[0] / areas.sum()),

@@ -54,7 +54,10 @@ def def_text(
     for one in netlist.instances:
         at = ""
         if places is not None:
-            at = f" + PLACED {_at(*places[one.name], units)} N"
+            x, y = places[one.name]
+            # Rows share their rails, so each second one is upside down, and so are its cells.
+            turned = not library[one.cell].macro and round(y / library.row_um) % 2
+            at = f" + PLACED {_at(x, y, units)} {'FS' if turned else 'N'}"
         lines.append(f"- {one.name} {one.cell}{at} ;")
     lines += ["END COMPONENTS", *_pins(list(pins), units)]
     joined: dict[int, list[str]] = defaultdict(list)
