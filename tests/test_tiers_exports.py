@@ -165,7 +165,7 @@ def test_hotspot_files_name_the_same_blocks(tmp_path, placement):
     area = sum(float(w) * float(h) for _, w, h, _, _ in blocks)
     assert area == pytest.approx(2e-12 * placement.outline.area, rel=1e-4)
     layers = re.findall(r"\w+\.flp", (tmp_path / "stack.lcf").read_text())
-    assert layers == ["tier0.flp", "bond.flp", "tier1.flp"]
+    assert layers == ["tier1.flp", "bond.flp", "tier0.flp", "bond.flp"]
 
 
 def test_pictures(placement, tmp_path):
@@ -207,6 +207,10 @@ BROKEN = {
     "loose": ("stack.3dbx", 'bot: "~"', "bot: tier0.regions.up", "is not connected to the"),
     "outside": ("tier0_up.bmap", r"HBT \S+", "HBT 900.0", "is outside"),
     "shorted": ("tier0_up.bmap", r" (\S+)\n", " other\n", "is on"),
+    "no such net": ("tier1_down.bmap", r" (\S+)\n", " other\n", "no tier's DEF has net other"),
+    "no such port": ("tier1_down.bmap", r" \S+ (\S+)\n", r" a \1\n", "no tier's DEF has port a"),
+    "alone": ("tier0_up.bmap", r"^.*\n", "", "no bump of tier0.regions.up below"),
+    "no layout": ("stack.3dbv", "DEF_file: tier1.def", "DEF_file: x.def", "no DEF_file x.def"),
     "no orient": ("stack.3dbx", ", orient: MZ", "", "Stack tier1: key orient is missing"),
     "no top": ("stack.3dbx", r"top: tier1\S+ bot", "bot", "key top is missing"),
     "no type": ("stack.3dbv", "    type: die\n", "", "key type is missing"),

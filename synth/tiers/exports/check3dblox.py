@@ -3,6 +3,8 @@
 Rules: required keys are there; cuboids do not overlap; bonded regions overlap in x and y, the top
 one facing down and the bottom one up, at exactly the thickness of their connection; every chip
 reaches a ``~``; every bump lies in its region; bumps of bonded regions at one place are on one net.
+Besides: every bump has one on the other side, and its port and net are in a tier's DEF (a tier that
+a net only passes has neither).
 """
 
 import itertools
@@ -65,6 +67,7 @@ def check(stack: Path) -> list[str]:
     for name, (chiplet, place) in placed.items():
         for key, region in chiplet["regions"].items():
             regions[f"{name}.regions.{key}"] = _place(chiplet, region, place, stack.parent)
+    problems += _unknown([chiplet for chiplet, _ in placed.values()], stack.parent)
     problems += _connections(tree["Connection"], regions)
     problems += _unreached(tree["Connection"], placed)
     for name, region in regions.items():
@@ -133,6 +136,30 @@ def _place(chiplet: dict, region: dict, place: dict, folder: Path) -> _Region:
     )
 
 
+def _unknown(chiplets: list[dict], folder: Path) -> list[str]:
+    """Layouts that are missing, and ports and nets of bumps that no layout has."""
+    problems, ports, nets = [], set(), set()
+    for chiplet in chiplets:
+        file = chiplet.get("external", {}).get("DEF_file", "")
+        if not (folder / file).is_file():
+            problems.append(f"no DEF_file {file}")
+            continue
+        text = (folder / file).read_text()
+        pins = text[text.index("\nPINS ") : text.index("\nEND PINS")]
+        ports |= set(re.findall(r"^- (\S+) \+ NET", pins, re.MULTILINE))
+        nets |= set(re.findall(r"^- (\S+) ", text[text.index("\nNETS ") :], re.MULTILINE))
+    regions = [region for chiplet in chiplets for region in chiplet["regions"].values()]
+    maps = {region["bmap"] for region in regions if "bmap" in region}
+    for name in sorted(maps):
+        for line in (folder / name).read_text().splitlines():
+            bump, _, _, _, port, net = line.split()
+            if port not in ports:
+                problems.append(f"{name}: bump {bump}: no tier's DEF has port {port}")
+            if net not in nets:
+                problems.append(f"{name}: bump {bump}: no tier's DEF has net {net}")
+    return problems
+
+
 def _connections(joints: dict, regions: dict[str, _Region]) -> list[str]:
     problems = []
     for name, joint in joints.items():
@@ -152,7 +179,9 @@ def _connections(joints: dict, regions: dict[str, _Region]) -> list[str]:
         below = {(round(x, 4), round(y, 4)): (bump, net) for bump, x, y, net in bottom.bumps}
         for bump, x, y, net in top.bumps:
             other = below.get((round(x, 4), round(y, 4)))
-            if other and other[1] != net:
+            if other is None:
+                problems.append(f"Connection {name}: no bump of {joint['bot']} below {bump}")
+            elif other[1] != net:
                 problems.append(
                     f"Connection {name}: {bump} is on {net}, {other[0]} below it on {other[1]}"
                 )

@@ -1,4 +1,9 @@
-"""HotSpot's floorplan, power and layer files: each tier is a grid of blocks."""
+"""HotSpot's floorplan, power and layer files: each tier is a grid of blocks.
+
+Layers go from the top tier down, as HotSpot's spreader and sink come after the last one: heat
+leaves through tier 0, as in :mod:`synth.tiers.thermal`. The last layer is the interface to the
+spreader.
+"""
 
 from pathlib import Path
 
@@ -9,6 +14,8 @@ from ..thermal import BOND_M, BOND_W_MK, SILICON_W_MK, TIER_M
 
 # J / (m3 K).
 _SILICON_HEAT, _BOND_HEAT = 1.75e6, 2.0e6
+# Thermal interface material: J / (m3 K), m K / W, m.
+_INTERFACE = (4.0e6, 0.25, 20e-6)
 
 
 def write(power_w: np.ndarray, outline: Outline, folder: Path) -> None:
@@ -34,9 +41,10 @@ def write(power_w: np.ndarray, outline: Outline, folder: Path) -> None:
             )
         )
         names += [name for name, _, _ in blocks]
-        if tier:
-            layers.append((False, _BOND_HEAT, 1 / BOND_W_MK, BOND_M, "bond.flp"))
+    for tier in reversed(range(tiers)):
         layers.append((True, _SILICON_HEAT, 1 / SILICON_W_MK, TIER_M, f"tier{tier}.flp"))
+        joint = (_BOND_HEAT, 1 / BOND_W_MK, BOND_M) if tier else _INTERFACE
+        layers.append((False, *joint, "bond.flp"))
     (folder / "bond.flp").write_text(
         f"bond\t{outline.width * 1e-6:.9f}\t{outline.height * 1e-6:.9f}\t0.0\t0.0\n"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from synth.asic.lef import BOND_MACRO, bond_lef
 
 from ..placement.stack import Placement
-from ..verilog import plain, tier_name, tier_ports, tier_verilog, top_verilog
+from ..verilog import tier_name, tier_ports, tier_verilog, top_verilog
 from .deffile import tier_defs
 from .kit import Kit
 from .seed import sdc
@@ -39,7 +39,8 @@ def write(placement: Placement, kit: Kit, folder: Path, *, period_ps: float) -> 
 
 def _bump_map(placement: Placement, lower: int) -> str:
     """Bonds between a tier and the next; the same text serves both sides."""
-    crossing, netlist = placement.crossing, placement.design.netlist
+    crossing, design = placement.crossing, placement.design
+    names = {port.net: port.name for ports in tier_ports(design, placement.tiers) for port in ports}
     lines = []
     for net, tier, x, y in zip(
         crossing.net.tolist(),
@@ -49,8 +50,8 @@ def _bump_map(placement: Placement, lower: int) -> str:
         strict=True,
     ):
         if tier == lower:
-            name = plain(netlist.nets[net])
-            lines.append(f"hb_{name} {BOND_MACRO} {x:.3f} {y:.3f} {name} {netlist.nets[net]}")
+            name = names[net]
+            lines.append(f"hb_{name} {BOND_MACRO} {x:.3f} {y:.3f} {name} {name}")
     return "\n".join([*lines, ""])
 
 
@@ -79,6 +80,8 @@ def _chiplets(placement: Placement, kit: Kit) -> str:
             f"      APR_tech_file: [{technology}]",
             f"      LEF_file: [{', '.join([*cells, 'bond.lef'])}]",
             f"      liberty_file: [{', '.join(kit.liberties)}]",
+            # OpenROAD reads a chip's layout from here, and leaves that of the instance alone.
+            f"      DEF_file: tier{tier}.def",
         ]
     return "\n".join([*lines, ""])
 
