@@ -159,13 +159,14 @@ def test_hotspot_files_name_the_same_blocks(tmp_path, placement):
     power = np.arange(32.0).reshape(2, 4, 4) / 1000
     hotspot.write(power, placement.outline, tmp_path)
     names, values = (tmp_path / "stack.ptrace").read_text().splitlines()
-    blocks = [line.split() for tier in (0, 1) for line in (tmp_path / f"tier{tier}.flp").open()]
+    blocks = [line.split() for tier in (1, 0) for line in (tmp_path / f"tier{tier}.flp").open()]
     assert names.split() == [block[0] for block in blocks]
-    assert sum(map(float, values.split())) == pytest.approx(power.sum())
+    assert list(map(float, values.split())) == pytest.approx([*power[1].flat, *power[0].flat])
     area = sum(float(w) * float(h) for _, w, h, _, _ in blocks)
     assert area == pytest.approx(2e-12 * placement.outline.area, rel=1e-4)
     layers = re.findall(r"\w+\.flp", (tmp_path / "stack.lcf").read_text())
-    assert layers == ["tier1.flp", "bond.flp", "tier0.flp", "bond.flp"]
+    assert layers == ["tier1.flp", "bond.flp", "tier0.flp", "tim.flp"]
+    assert all((tmp_path / name).is_file() for name in layers)
 
 
 def test_pictures(placement, tmp_path):
@@ -185,8 +186,8 @@ def package(placement, tmp_path):
 
 def test_3dblox_package_is_clean(package):
     assert check(package / "stack.3dbx") == []
-    named = re.findall(r"[\w.]+\.(?:lef|lib)\b", (package / "stack.3dbv").read_text())
-    assert set(named) == {*KIT.lefs, *KIT.liberties, "bond.lef"}
+    named = re.findall(r"[\w.]+\.(?:lef|lib|def)\b", (package / "stack.3dbv").read_text())
+    assert set(named) == {*KIT.lefs, *KIT.liberties, "bond.lef", "tier0.def", "tier1.def"}
     assert all((package / name).is_file() for name in named)
     up, down = (package / f"{name}.bmap" for name in ("tier0_up", "tier1_down"))
     assert up.read_text() == down.read_text()
@@ -207,16 +208,26 @@ BROKEN = {
     "loose": ("stack.3dbx", 'bot: "~"', "bot: tier0.regions.up", "is not connected to the"),
     "outside": ("tier0_up.bmap", r"HBT \S+", "HBT 900.0", "is outside"),
     "shorted": ("tier0_up.bmap", r" (\S+)\n", " other\n", "is on"),
-    "no such net": ("tier1_down.bmap", r" (\S+)\n", " other\n", "no tier's DEF has net other"),
-    "no such port": ("tier1_down.bmap", r" \S+ (\S+)\n", r" a \1\n", "no tier's DEF has port a"),
-    "alone": ("tier0_up.bmap", r"^.*\n", "", "no bump of tier0.regions.up below"),
-    "no layout": ("stack.3dbv", "DEF_file: tier1.def", "DEF_file: x.def", "no DEF_file x.def"),
     "no orient": ("stack.3dbx", ", orient: MZ", "", "Stack tier1: key orient is missing"),
     "no top": ("stack.3dbx", r"top: tier1\S+ bot", "bot", "key top is missing"),
     "no type": ("stack.3dbv", "    type: die\n", "", "key type is missing"),
     "type": ("stack.3dbv", "type: die", "type: cake", "type cake is none of die"),
     "coords": ("stack.3dbv", r", \[0, [\d.]+\]\]", "]", "coords must have four points"),
     "no design name": ("stack.3dbx", "{name: small, ", "{", "Design: key name is missing"),
+    "no DEF": ("stack.3dbv", "      DEF_file: .*\n", "", "key DEF_file is missing"),
+    "other DEF": ("stack.3dbv", "tier1.def", "tier9.def", "no file tier9.def"),
+    "no partner": ("tier0_up.bmap", r".*\n", "", "has no partner"),
+    "bump moved": ("tier1_down.bmap", r"HBT (\S+)", "HBT 1.000", "has no partner"),
+    "same name": ("tier0_up.bmap", r"\S+(.*\n)(\S+)", r"\2\1\2", "2 bumps are called"),
+    "no port": ("tier0_up.bmap", r"\S+ (\S+\n)", r"other \1", "the DEF has no pin other"),
+    "port's net": ("tier0_up.bmap", r"a_2\n", "a[2]\n", "is on net a[2], its port on a_2"),
+    "net of the DEF": ("tier1.def", r"(?s)(\nNETS.*\n- )a_2 ", r"\1a[2] ", "has no net a_2"),
+    "pin of the DEF": ("tier1.def", r"- a_2 \+", "- b_2 +", "the DEF has no pin a_2"),
+    "pin's place": ("tier1.def", r"(- a_2 [^;]*PLACED \( )\d+", r"\g<1>7", "none of its bumps is"),
+    "edge of tier 0": ("tier0.def", r"(- clk [^;]*PLACED \( )\d+ \d+", r"\g<1>7000 7000", "of its"),
+    "not joined": ("top.v", r"(tier1 \(.*)\.a_2\(a\[2\]\), ", r"\1", "does not join a_2"),
+    "no way out": ("top.v", r"(tier0 \(.*\.a_2\()a\[2\]", r"\1w", "the DEF has no pin a_2"),
+    "no top module": ("top.v", "module small ", "module big ", "has no module small"),
     "no reference": ("stack.3dbx", "reference: small_tier1,", "", "key reference is missing"),
 }
 

@@ -1,14 +1,19 @@
-"""What OpenROAD's 3DBlox checker asks of a package, read from the package's files alone.
+"""What OpenROAD's 3DBlox checker asks of a package, and more, read from the package's files alone.
 
 Rules: required keys are there; cuboids do not overlap; bonded regions overlap in x and y, the top
 one facing down and the bottom one up, at exactly the thickness of their connection; every chip
 reaches a ``~``; every bump lies in its region; bumps of bonded regions at one place are on one net.
-Besides: every bump has one on the other side, and its port and net are in a tier's DEF (a tier that
-a net only passes has neither).
+
+OpenROAD adds what a bump map names and the DEF lacks, and so cuts a misspelt port from its logic.
+Hence, beyond its checker: every bump has a partner and a name of its own on its chip; the top
+Verilog joins its port; port and net are those of a pin of the chip's DEF, and that pin is at a bump
+of the port, or at the edge of the die on a chip that lies on the package. A port that the DEF lacks
+only passes the chip: it has bumps on both sides, or one and a port of the top on the package.
 """
 
 import itertools
 import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +22,22 @@ import yaml
 from golden.spec import SpecError
 
 _DEFINE = re.compile(r"^#!define\s+(\S+)\s+(.*)$", re.MULTILINE)
+_BLOCK = re.MULTILINE | re.DOTALL
 _TYPES = ("die", "rdl", "ip", "substrate", "hier")
 NEAR_UM = 1e-4
+# Bump maps and DEF round to their own grids.
+_GRID_UM = 1.1e-3
+
+
+@dataclass(frozen=True)
+class _Bump:
+    """Row of a bump map, at its place in the stack."""
+
+    name: str
+    x: float
+    y: float
+    port: str
+    net: str
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,7 @@ class _Region:
     box: tuple[float, float, float, float]
     z: float
     up: bool
-    bumps: list[tuple[str, float, float, str]]
+    bumps: list[_Bump]
 
 
 def check(stack: Path) -> list[str]:
@@ -67,12 +86,11 @@ def check(stack: Path) -> list[str]:
     for name, (chiplet, place) in placed.items():
         for key, region in chiplet["regions"].items():
             regions[f"{name}.regions.{key}"] = _place(chiplet, region, place, stack.parent)
-    problems += _unknown([chiplet for chiplet, _ in placed.values()], stack.parent)
     problems += _connections(tree["Connection"], regions)
     problems += _unreached(tree["Connection"], placed)
     for name, region in regions.items():
         problems += _outside(name, region)
-    return problems
+    return problems + _ports(stack.parent, tree, placed, regions)
 
 
 def _read(path: Path) -> dict:
@@ -93,6 +111,7 @@ def _chiplet(name: str, chiplet: dict) -> list[str]:
     problems = _missing(chiplet, ("type", "design_area", "thickness", "regions"), f"chiplet {name}")
     if chiplet.get("type", "die") not in _TYPES:
         problems.append(f"chiplet {name}: type {chiplet['type']} is none of {', '.join(_TYPES)}")
+    problems += _missing(chiplet.get("external", {}), ("DEF_file",), f"chiplet {name}, external")
     for key, region in chiplet.get("regions", {}).items():
         where = f"chiplet {name}, region {key}"
         problems += _missing(region, ("side", "coords"), where)
@@ -126,38 +145,14 @@ def _place(chiplet: dict, region: dict, place: dict, folder: Path) -> _Region:
     if "bmap" in region:
         for line in (folder / region["bmap"]).read_text().splitlines():
             if line.strip():
-                name, _, left, low, _, net = line.split()
-                bumps.append((name, float(left) + x, float(low) + y, net))
+                name, _, left, low, port, net = line.split()
+                bumps.append(_Bump(name, float(left) + x, float(low) + y, port, net))
     return _Region(
         (min(xs) + x, min(ys) + y, max(xs) + x, max(ys) + y),
         place["z"] + (chiplet["thickness"] if front else 0.0),
         front,
         bumps,
     )
-
-
-def _unknown(chiplets: list[dict], folder: Path) -> list[str]:
-    """Layouts that are missing, and ports and nets of bumps that no layout has."""
-    problems, ports, nets = [], set(), set()
-    for chiplet in chiplets:
-        file = chiplet.get("external", {}).get("DEF_file", "")
-        if not (folder / file).is_file():
-            problems.append(f"no DEF_file {file}")
-            continue
-        text = (folder / file).read_text()
-        pins = text[text.index("\nPINS ") : text.index("\nEND PINS")]
-        ports |= set(re.findall(r"^- (\S+) \+ NET", pins, re.MULTILINE))
-        nets |= set(re.findall(r"^- (\S+) ", text[text.index("\nNETS ") :], re.MULTILINE))
-    regions = [region for chiplet in chiplets for region in chiplet["regions"].values()]
-    maps = {region["bmap"] for region in regions if "bmap" in region}
-    for name in sorted(maps):
-        for line in (folder / name).read_text().splitlines():
-            bump, _, _, _, port, net = line.split()
-            if port not in ports:
-                problems.append(f"{name}: bump {bump}: no tier's DEF has port {port}")
-            if net not in nets:
-                problems.append(f"{name}: bump {bump}: no tier's DEF has net {net}")
-    return problems
 
 
 def _connections(joints: dict, regions: dict[str, _Region]) -> list[str]:
@@ -176,16 +171,25 @@ def _connections(joints: dict, regions: dict[str, _Region]) -> list[str]:
         gap, wanted = top.z - bottom.z, joint.get("thickness", 0.0)
         if abs(gap - wanted) > NEAR_UM:
             problems.append(f"Connection {name}: surfaces are {gap:g} um apart: must be {wanted:g}")
-        below = {(round(x, 4), round(y, 4)): (bump, net) for bump, x, y, net in bottom.bumps}
-        for bump, x, y, net in top.bumps:
-            other = below.get((round(x, 4), round(y, 4)))
-            if other is None:
-                problems.append(f"Connection {name}: no bump of {joint['bot']} below {bump}")
-            elif other[1] != net:
-                problems.append(
-                    f"Connection {name}: {bump} is on {net}, {other[0]} below it on {other[1]}"
-                )
+        problems += _pairs(name, top.bumps, bottom.bumps)
     return problems
+
+
+def _pairs(name: str, upper: list[_Bump], lower: list[_Bump]) -> list[str]:
+    """Bumps of a connection that have no partner, or one on another net."""
+    above, below = (
+        {(round(bump.x, 4), round(bump.y, 4)): bump for bump in bumps} for bumps in (upper, lower)
+    )
+    lonely = [above.get(at) or below[at] for at in above.keys() ^ below.keys()]
+    problems = [f"Connection {name}: {bump.name} has no partner" for bump in lonely]
+    for at in above.keys() & below.keys():
+        one, other = above[at], below[at]
+        if one.net != other.net:
+            problems.append(
+                f"Connection {name}: {one.name} is on {one.net}, {other.name} below it on"
+                f" {other.net}"
+            )
+    return sorted(problems)
 
 
 def _unreached(joints: dict, placed: dict) -> list[str]:
@@ -201,7 +205,105 @@ def _unreached(joints: dict, placed: dict) -> list[str]:
 def _outside(name: str, region: _Region) -> list[str]:
     low_x, low_y, high_x, high_y = region.box
     return [
-        f"{name}: bump {bump} at ({x:g}, {y:g}) is outside"
-        for bump, x, y, _ in region.bumps
-        if not (low_x <= x <= high_x and low_y <= y <= high_y)
+        f"{name}: bump {bump.name} at ({bump.x:g}, {bump.y:g}) is outside"
+        for bump in region.bumps
+        if not (low_x <= bump.x <= high_x and low_y <= bump.y <= high_y)
     ]
+
+
+def _ports(folder: Path, tree: dict, placed: dict, regions: dict[str, _Region]) -> list[str]:
+    """Bumps whose port or net is not that of their chip."""
+    design = tree["Design"]
+    top = (folder / design["external"]["verilog_file"]).read_text()
+    top = re.search(rf"^module {design['name']} \((.*?)\);(.*?)^endmodule", top, _BLOCK)
+    if top is None:
+        return [f"the top Verilog has no module {design['name']}"]
+    outer = set(top[1].replace(",", " ").split())
+    joints = tree["Connection"].values()
+    lying = {joint["top"].split(".")[0] for joint in joints if joint["bot"] == "~"}
+    problems = []
+    for name, (chiplet, place) in placed.items():
+        instance = re.search(
+            rf"^\s*{tree['ChipletInst'][name]['reference']} {name} (.*?);", top[2], _BLOCK
+        )
+        joined = dict(re.findall(r"\.(\w+)\(([^)]*)\)", instance[1] if instance else ""))
+        # What the package side carries.
+        edge = {port for port, net in joined.items() if net.split("[")[0] in outer}
+        sides = [one.bumps for key, one in regions.items() if key.split(".")[0] == name]
+        file = folder / chiplet["external"]["DEF_file"]
+        if not file.is_file():
+            problems.append(f"{name}: no file {file.name}")
+            continue
+        found = _against_def(sides, _Layout.of(file, place["loc"]), edge if name in lying else None)
+        found += [
+            f"top Verilog does not join {port}"
+            for port in sorted({bump.port for side in sides for bump in side} - joined.keys())
+        ]
+        problems += [f"{name}: {problem}" for problem in found]
+    return problems
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Net and place of each pin of a placed DEF, its nets, and its box in x and y."""
+
+    pins: dict[str, tuple[str, float, float]]
+    nets: set[str]
+    box: tuple[float, float, float, float]
+
+    @classmethod
+    def of(cls, path: Path, at: tuple[float, float]) -> "_Layout":
+        text = path.read_text()
+        units = int(re.search(r"^UNITS DISTANCE MICRONS (\d+)", text, re.MULTILINE)[1])
+        corners = re.search(r"^DIEAREA \( (\S+) (\S+) \) \( (\S+) (\S+) \)", text, re.MULTILINE)
+        pins, nets = (
+            re.search(rf"^{kind} \d+ ;(.*?)^END {kind}", text, _BLOCK)[1]
+            for kind in ("PINS", "NETS")
+        )
+        rows = re.findall(
+            r"^- (\S+) \+ NET (\S+)[^;]*? \+ (?:PLACED|FIXED) \( (\S+) (\S+) \)", pins, _BLOCK
+        )
+        x, y = at
+        left, low, right, high = (int(corner) / units for corner in corners.groups())
+        return cls(
+            {pin: (net, int(px) / units + x, int(py) / units + y) for pin, net, px, py in rows},
+            set(re.findall(r"^- (\S+)", nets, re.MULTILINE)),
+            (left + x, low + y, right + x, high + y),
+        )
+
+    def at_edge(self, x: float, y: float) -> bool:
+        left, low, right, high = self.box
+        return min(abs(x - left), abs(x - right), abs(y - low), abs(y - high)) < _GRID_UM
+
+
+def _against_def(sides: list[list[_Bump]], layout: _Layout, edge: set[str] | None) -> list[str]:
+    """Complaints about a chip's bumps; ``edge``: ports that reach the package, if it lies on it."""
+    bumps = [bump for side in sides for bump in side]
+    problems = [
+        f"{count} bumps are called {name}"
+        for name, count in Counter(bump.name for bump in bumps).items()
+        if count > 1
+    ]
+    places: dict[str, list[_Bump]] = defaultdict(list)
+    for bump in bumps:
+        places[bump.port].append(bump)
+    for port, mine in places.items():
+        pin = layout.pins.get(port)
+        net = pin[0] if pin else port
+        problems += [
+            f"{bump.name} is on net {bump.net}, its port on {net}"
+            for bump in mine
+            if bump.net != net
+        ]
+        if pin is None:
+            reached = sum(any(bump.port == port for bump in side) for side in sides)
+            if port in layout.nets or reached + (port in (edge or ())) < 2:
+                problems.append(f"the DEF has no pin {port}")
+            continue
+        if net not in layout.nets:
+            problems.append(f"the DEF has no net {net}")
+        _, x, y = pin
+        near = any(abs(bump.x - x) < _GRID_UM > abs(bump.y - y) for bump in mine)
+        if not near and (port not in (edge or ()) or not layout.at_edge(x, y)):
+            problems.append(f"pin {port} is at ({x:g}, {y:g}), none of its bumps is")
+    return problems

@@ -1,8 +1,8 @@
 """HotSpot's floorplan, power and layer files: each tier is a grid of blocks.
 
-Layers go from the top tier down, as HotSpot's spreader and sink come after the last one: heat
-leaves through tier 0, as in :mod:`synth.tiers.thermal`. The last layer is the interface to the
-spreader.
+HotSpot puts spreader and sink on the last layer, which is the thermal interface material. Heat
+leaves our stack through tier 0, so layers go from the top tier down to tier 0 and its interface.
+Powers are in the order of the layers, as HotSpot reads them.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from ..thermal import BOND_M, BOND_W_MK, SILICON_W_MK, TIER_M
 
 # J / (m3 K).
 _SILICON_HEAT, _BOND_HEAT = 1.75e6, 2.0e6
-# Thermal interface material: J / (m3 K), m K / W, m.
-_INTERFACE = (4.0e6, 0.25, 20e-6)
+# Interface to the spreader: J / (m3 K), m K / W and m of HotSpot's own examples.
+_INTERFACE = (4e6, 0.25, 20e-6)
 
 
 def write(power_w: np.ndarray, outline: Outline, folder: Path) -> None:
-    """Write ``tier<N>.flp``, ``bond.flp``, ``stack.lcf`` and ``stack.ptrace``.
+    """Write ``tier<N>.flp``, ``bond.flp``, ``tim.flp``, ``stack.lcf`` and ``stack.ptrace``.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def write(power_w: np.ndarray, outline: Outline, folder: Path) -> None:
     tiers, rows, columns = power_w.shape
     width, height = outline.width * 1e-6 / columns, outline.height * 1e-6 / rows
     names, layers = [], []
-    for tier in range(tiers):
+    for tier in reversed(range(tiers)):
         blocks = [
             (f"t{tier}_{row}_{column}", column * width, row * height)
             for row in range(rows)
@@ -41,13 +41,14 @@ def write(power_w: np.ndarray, outline: Outline, folder: Path) -> None:
             )
         )
         names += [name for name, _, _ in blocks]
-    for tier in reversed(range(tiers)):
         layers.append((True, _SILICON_HEAT, 1 / SILICON_W_MK, TIER_M, f"tier{tier}.flp"))
-        joint = (_BOND_HEAT, 1 / BOND_W_MK, BOND_M) if tier else _INTERFACE
-        layers.append((False, *joint, "bond.flp"))
-    (folder / "bond.flp").write_text(
-        f"bond\t{outline.width * 1e-6:.9f}\t{outline.height * 1e-6:.9f}\t0.0\t0.0\n"
-    )
+        if tier:
+            layers.append((False, _BOND_HEAT, 1 / BOND_W_MK, BOND_M, "bond.flp"))
+    layers.append((False, *_INTERFACE, "tim.flp"))
+    for whole in ("bond", "tim"):
+        (folder / f"{whole}.flp").write_text(
+            f"{whole}\t{outline.width * 1e-6:.9f}\t{outline.height * 1e-6:.9f}\t0.0\t0.0\n"
+        )
     text = []
     for number, (heats, capacity, resistivity, thickness, floorplan) in enumerate(layers):
         text += [
@@ -61,5 +62,5 @@ def write(power_w: np.ndarray, outline: Outline, folder: Path) -> None:
             "",
         ]
     (folder / "stack.lcf").write_text("\n".join(text))
-    values = "\t".join(f"{watt:.9f}" for watt in power_w.ravel())
+    values = "\t".join(f"{watt:.9f}" for watt in power_w[::-1].ravel())
     (folder / "stack.ptrace").write_text("\t".join(names) + "\n" + values + "\n")

@@ -1,7 +1,10 @@
 """3DBlox package as OpenROAD reads it: chiplets, stack, bump maps, netlists, constraints, DEF.
 
 Tier 0 lies face up on the package; every other tier lies face down on the one below: the first pair
-is bonded face to face, further tiers face to back.
+is bonded face to face, further tiers face to back. OpenROAD reads a tier's DEF from its ChipletDef.
+
+A net that passes a tier without a pin there has a port in the stub of that tier and in its bump
+maps, none in its DEF: OpenROAD adds the port and joins the bumps.
 """
 
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 from synth.asic.lef import BOND_MACRO, bond_lef
 
 from ..placement.stack import Placement
-from ..verilog import tier_name, tier_ports, tier_verilog, top_verilog
+from ..verilog import TierPort, tier_name, tier_ports, tier_verilog, top_verilog
 from .deffile import tier_defs
 from .kit import Kit
 from .seed import sdc
@@ -23,13 +26,15 @@ def write(placement: Placement, kit: Kit, folder: Path, *, period_ps: float) -> 
     name = design.netlist.name
     files = tier_verilog(design, placement.tiers)
     files |= tier_defs(placement)
-    files["top.v"] = top_verilog(design, tier_ports(design, placement.tiers), stubs=True)
+    ports = tier_ports(design, placement.tiers)
+    names = {port.net: port.name for mine in ports for port in mine}
+    files["top.v"] = top_verilog(design, _with_passing(placement, ports, names), stubs=True)
     files["bond.lef"] = bond_lef()
     kit.write(folder)
     for tier in range(count):
         files[f"tier{tier}.sdc"] = sdc(tier_name(name, tier), period_ps)
     for lower in range(count - 1):
-        upper_text = _bump_map(placement, lower)
+        upper_text = _bump_map(placement, lower, names)
         files[f"tier{lower}_up.bmap"] = files[f"tier{lower + 1}_down.bmap"] = upper_text
     files["stack.3dbv"] = _chiplets(placement, kit)
     files["stack.3dbx"] = _stack(placement)
@@ -37,10 +42,27 @@ def write(placement: Placement, kit: Kit, folder: Path, *, period_ps: float) -> 
         (folder / file).write_text(text)
 
 
-def _bump_map(placement: Placement, lower: int) -> str:
-    """Bonds between a tier and the next; the same text serves both sides."""
-    crossing, design = placement.crossing, placement.design
-    names = {port.net: port.name for ports in tier_ports(design, placement.tiers) for port in ports}
+def _with_passing(
+    placement: Placement, ports: list[list[TierPort]], names: dict[int, str]
+) -> list[list[TierPort]]:
+    """Ports of each tier, and an input for each net that is bonded there but has no pin."""
+    crossing = placement.crossing
+    known = [{port.net for port in mine} for mine in ports]
+    passing: list[list[TierPort]] = [[] for _ in ports]
+    for net, lower in zip(crossing.net.tolist(), crossing.lower.tolist(), strict=True):
+        for tier in (lower, lower + 1):
+            if net not in known[tier]:
+                known[tier].add(net)
+                passing[tier].append(TierPort(names[net], "input", net))
+    return [mine + more for mine, more in zip(ports, passing, strict=True)]
+
+
+def _bump_map(placement: Placement, lower: int, names: dict[int, str]) -> str:
+    """Bonds between a tier and the next; the same text serves both sides.
+
+    A tier's port and the net at it have one name. The bumps of a tier's two sides have two.
+    """
+    crossing = placement.crossing
     lines = []
     for net, tier, x, y in zip(
         crossing.net.tolist(),
@@ -51,7 +73,7 @@ def _bump_map(placement: Placement, lower: int) -> str:
     ):
         if tier == lower:
             name = names[net]
-            lines.append(f"hb_{name} {BOND_MACRO} {x:.3f} {y:.3f} {name} {name}")
+            lines.append(f"hb{lower}_{name} {BOND_MACRO} {x:.3f} {y:.3f} {name} {name}")
     return "\n".join([*lines, ""])
 
 
@@ -80,7 +102,6 @@ def _chiplets(placement: Placement, kit: Kit) -> str:
             f"      APR_tech_file: [{technology}]",
             f"      LEF_file: [{', '.join([*cells, 'bond.lef'])}]",
             f"      liberty_file: [{', '.join(kit.liberties)}]",
-            # OpenROAD reads a chip's layout from here, and leaves that of the instance alone.
             f"      DEF_file: tier{tier}.def",
         ]
     return "\n".join([*lines, ""])
