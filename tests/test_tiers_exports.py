@@ -128,18 +128,6 @@ def test_seed_lists_every_instance_and_no_port(placement, tmp_path):
     assert all((config / name).is_file() for name in named)
 
 
-def test_open3dflow_ports_meet(placement, tmp_path):
-    open3dflow.write(placement, tmp_path)
-    ports = {}
-    for die in ("bottom", "top"):
-        text = (tmp_path / die / "netlist.v").read_text()
-        ports[die] = re.search(r"module \w+ \((.*)\);", text)[1].split(", ")
-        assert len((tmp_path / die / "pins.txt").read_text().splitlines()) == len(ports[die])
-    up = {name[:-2] for name in ports["bottom"] if name.endswith("_o")}
-    assert up and up <= {name[:-2] for name in ports["top"] if name.endswith("_i")}
-    assert open3dflow.natural("a_10") > open3dflow.natural("a_9")
-
-
 def test_iccad_counts_and_terminals(placement, tmp_path):
     iccad2022.write(placement, tmp_path, utilisation=0.7, pitch=1.6)
     case = (tmp_path / "case.txt").read_text()
@@ -251,7 +239,10 @@ def test_two_dies_alone(placement, tmp_path):
             lambda: seed.write(three, KIT, tmp_path, period_ps=1e3, utilisation=0.7),
             "TaiWei-Pin-3D",
         ),
-        (lambda: open3dflow.write(three, tmp_path), "Open3DFlow stacks 2 dies, not 3"),
+        (
+            lambda: open3dflow.write(three, KIT, tmp_path, period_ps=1e3),
+            "Open3DFlow stacks 2 dies, not 3",
+        ),
     ):
         with pytest.raises(SpecError, match=message):
             write()

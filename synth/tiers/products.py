@@ -82,7 +82,7 @@ def write_all(
             utilisation=sizes.utilisation,
             pitch=sizes.pitch_um,
         )
-        open3dflow.write(placed, folders["open3dflow"])
+        open3dflow.write(placed, kit, folders["open3dflow"], period_ps=period_ps)
 
 
 def write_verilog(placed: Placement, folder: Path) -> None:

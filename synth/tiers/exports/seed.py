@@ -1,5 +1,6 @@
 """Seed directory of TaiWei-Pin-3D: floorplan with pins, netlist, constraints and partition."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from golden.spec import SpecError
@@ -53,12 +54,13 @@ def partition_text(placement: Placement) -> str:
     return "".join(f"{name} {side}\n" for name, side in zip(names, sides, strict=True))
 
 
-def sdc(name: str, period_ps: float) -> str:
-    """Constraints in ns, as on nangate45."""
+def sdc(name: str, period_ps: float, clocks: Sequence[str] = ("clk",)) -> str:
+    """Constraints in ns, as on nangate45; ``clocks`` are the ports where the clock enters."""
     period = period_ps / 1000
+    ports = f" [get_ports {{{' '.join(clocks)}}}]" if clocks else ""
     return (
         f"current_design {name}\n"
-        f"create_clock -name clk -period {period:.4f} [get_ports clk]\n"
+        f"create_clock -name clk -period {period:.4f}{ports}\n"
         f"set_input_delay {0.2 * period:.4f} -clock clk"
         " [all_inputs -no_clocks]\n"
         f"set_output_delay {0.2 * period:.4f} -clock clk [all_outputs]\n"
@@ -78,11 +80,18 @@ def _config_2d(name: str, percent: int, macros: list[str]) -> str:
         "export PLACE_DENSITY_LB_ADDON = 0.05",
         "export TNS_END_PERCENT = 100",
     ]
-    if macros:
-        lef, liberty = macros
-        lines += [f"export ADDITIONAL_LEFS = $(DESIGN_DIR)/{lef}"]
-        lines += [f"export ADDITIONAL_LIBS = $(DESIGN_DIR)/{liberty}"]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *macro_lines(macros), ""])
+
+
+def macro_lines(macros: list[str], kinds: Sequence[str] = ("LEFS",)) -> list[str]:
+    """Lines of a configuration that name the macros' LEF and Liberty; none without macros."""
+    if not macros:
+        return []
+    lef, liberty = macros
+    return [
+        *(f"export ADDITIONAL_{kind} = $(DESIGN_DIR)/{lef}" for kind in kinds),
+        f"export ADDITIONAL_LIBS = $(DESIGN_DIR)/{liberty}",
+    ]
 
 
 def _config_3d(name: str, percent: int, macros: list[str]) -> str:
@@ -97,9 +106,5 @@ def _config_3d(name: str, percent: int, macros: list[str]) -> str:
         "export MACRO_PLACE_HALO_UPPER = 1.4 1.4",
         "export MACRO_PLACE_HALO_BOTTOM = 1.4 1.4",
     ]
-    if macros:
-        lef, liberty = macros
-        kinds = ("LEFS", "LEFS_UPPER_COVER", "LEFS_BOTTOM_COVER")
-        lines += [f"export ADDITIONAL_{kind} = $(DESIGN_DIR)/{lef}" for kind in kinds]
-        lines += [f"export ADDITIONAL_LIBS = $(DESIGN_DIR)/{liberty}"]
-    return "\n".join([*lines, ""])
+    kinds = ("LEFS", "LEFS_UPPER_COVER", "LEFS_BOTTOM_COVER")
+    return "\n".join([*lines, *macro_lines(macros, kinds), ""])
