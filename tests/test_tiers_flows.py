@@ -7,7 +7,7 @@ import pytest
 from synth.asic.netlist import verilog
 from synth.equiv.prove import prove
 from synth.tiers.assign import assign
-from synth.tiers.exports import open3dflow
+from synth.tiers.exports import open3dflow, seed
 from synth.tiers.exports.deffile import bond_places, flat_pins
 from tests.tiers_design import kit_of, shelf_placement, small_design
 
@@ -120,3 +120,17 @@ def test_open3dflow_names_every_file(placement, tmp_path):
 
 def test_natural_order():
     assert open3dflow.natural("a_10") > open3dflow.natural("a_9")
+
+
+def test_seed_names_the_platforms_cells_and_site(placement, tmp_path):
+    seed.write(placement, KIT, tmp_path, period_ps=1000.0, utilisation=0.7)
+    config = (tmp_path / "designs/nangate45_3D/small/config.mk").read_text()
+    cells = "NangateOpenCellLibrary.macro.mod"
+    for key, bottom, upper in (("UPPER", "", ".cover"), ("BOTTOM", ".cover", "")):
+        files = f"lef_bottom/{cells}.bottom{bottom}.lef", f"lef_upper/{cells}.upper{upper}.lef"
+        named = " ".join(f"$(PLATFORM_DIR)/{file}" for file in files)
+        assert f"export SC_LEF_{key}_COVER = {named}\n" in config
+    assert "# The memories have no tier" in config
+    floorplan = tmp_path / "results/nangate45_3D/small/seed/2_2_floorplan_io.def"
+    sites = set(re.findall(r"^ROW \S+ (\S+) ", floorplan.read_text(), re.MULTILINE))
+    assert sites == {"FreePDK45_38x28_10R_NP_162NW_34O"}

@@ -1,6 +1,13 @@
-"""Seed directory of TaiWei-Pin-3D: floorplan with pins, netlist, constraints and partition."""
+"""Seed directory of TaiWei-Pin-3D: floorplan with pins, netlist, constraints and partition.
+
+The cells are the platform's: the rows name its site, and the configuration its LEF files. On the
+3D platform each master has a suffix for its tier, and each tier's macros have a block and a cover
+LEF. The memories' files here have no tiers, so the 3D steps of a design with memories need such
+files from elsewhere, in place of these.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from golden.spec import SpecError
@@ -11,6 +18,7 @@ from .deffile import flat_def
 from .kit import Kit
 
 PLATFORM = "nangate45_3D"
+SITE = "FreePDK45_38x28_10R_NP_162NW_34O"
 # The flow numbers tiers from the top.
 UPPER, LOWER = 0, 1
 
@@ -36,7 +44,9 @@ def write(
     seed.mkdir(parents=True)
     config.mkdir(parents=True)
     (seed / "1_synth.sdc").write_text(sdc(name, period_ps))
-    (seed / "2_2_floorplan_io.def").write_text(flat_def(placement, placed=False))
+    library = replace(design.library, site=SITE)
+    floorplan = replace(placement, design=replace(design, library=library))
+    (seed / "2_2_floorplan_io.def").write_text(flat_def(floorplan, placed=False))
     (seed / "2_2_floorplan_io.v").write_text(verilog(design.netlist, design.library))
     (seed / "partition.txt").write_text(partition_text(placement))
     macros = kit.macros() if design.macro.any() else {}
@@ -95,16 +105,25 @@ def macro_lines(macros: list[str], kinds: Sequence[str] = ("LEFS",)) -> list[str
 
 
 def _config_3d(name: str, percent: int, macros: list[str]) -> str:
-    lefs = "$(PLATFORM_DIR)/lef"
     lines = [
         f"export DESIGN_NAME = {name}",
         f"export PLATFORM = {PLATFORM}",
         f"export CORE_UTILIZATION = {percent}",
         "export CORE_MARGIN = 0",
-        f"export SC_LEF_UPPER_COVER = {lefs}/bottom.lef {lefs}/upper.cover.lef",
-        f"export SC_LEF_BOTTOM_COVER = {lefs}/bottom.cover.lef {lefs}/upper.lef",
+        f"export SC_LEF_UPPER_COVER = {_lef('bottom')} {_lef('upper', '.cover')}",
+        f"export SC_LEF_BOTTOM_COVER = {_lef('bottom', '.cover')} {_lef('upper')}",
         "export MACRO_PLACE_HALO_UPPER = 1.4 1.4",
         "export MACRO_PLACE_HALO_BOTTOM = 1.4 1.4",
     ]
+    if macros:
+        lines += [
+            "# The memories have no tier: the 3D steps need a LEF and Liberty with masters *_upper",
+            "# and *_bottom, and a LEF of CLASS COVER for each tier, in place of these.",
+        ]
     kinds = ("LEFS", "LEFS_UPPER_COVER", "LEFS_BOTTOM_COVER")
     return "\n".join([*lines, *macro_lines(macros, kinds), ""])
+
+
+def _lef(tier: str, kind: str = "") -> str:
+    """Cells of a tier on the platform."""
+    return f"$(PLATFORM_DIR)/lef_{tier}/NangateOpenCellLibrary.macro.mod.{tier}{kind}.lef"
