@@ -80,6 +80,7 @@ def test_no_block_multiplies(case):
     assert not found, f"{case}: cells {', '.join(f'${name}' for name in found)}"
 
 
+@pytest.mark.slow
 def test_the_axi_ports_do_not_multiply():
     assert found_multipliers(make_axi()) == []
 

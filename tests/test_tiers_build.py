@@ -71,6 +71,7 @@ def test_build_twice_check_and_prove(synthesised, style):
     }
 
 
+@pytest.mark.slow
 def test_reference_is_kept_until_the_placer_changes(synthesised, monkeypatch):
     design, said = load_design(PRESET), []
     reference(PRESET, design, said.append)

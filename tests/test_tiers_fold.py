@@ -73,6 +73,7 @@ def test_no_cell_goes_where_a_macro_leaves_no_room():
     assert local_cut(floor, np.zeros(6, np.int64)).tolist() == [1] * 3 + [0] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "utilisation"), [(2, 0.5), (3, 0.3)])
 def test_folded_design_is_legal_even_and_shorter(count, utilisation):
     """Of three tiers one has no macro, as the small design has two."""
