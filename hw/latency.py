@@ -56,9 +56,17 @@ def _symbols(preset: Preset) -> dict[str, int]:
     net, engine = preset.network, preset.engine
     heads, slices = preset.kept_heads // engine.tiles, net.head_channels // engine.neuron_lanes
     found = {
-        **{"tiles": engine.tiles, "lanes": engine.lanes, "neuron_lanes": engine.neuron_lanes},
-        **{"NL": engine.neuron_lanes, "T": net.time_steps, "N": preset.tokens, "H": heads},
-        **{"d": net.head_channels, "s": slices, "S": heads * slices, "b": preset.key_bits},
+        "tiles": engine.tiles,
+        "lanes": engine.lanes,
+        "neuron_lanes": engine.neuron_lanes,
+        "NL": engine.neuron_lanes,
+        "T": net.time_steps,
+        "N": preset.tokens,
+        "H": heads,
+        "d": net.head_channels,
+        "s": slices,
+        "S": heads * slices,
+        "b": preset.key_bits,
     }
     if preset.dilations:
         found["taps"] = len(local_taps(preset.dilations, causal=net.local_causal))

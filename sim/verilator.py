@@ -24,15 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "build" / "verilator"
 RUNS = ROOT / "build" / "sim"
 DEFAULT_SEED = 1
-
 # Amaranth's Verilog relies on Verilog's own rules of extension and of incomplete cases, and names
 # fields without bits, as wires from -1 to 0 that nothing reads.
 LINT = ("-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "-Wno-ASCRANGE")
-
 # The wheel's makefile was never configured for a compiler; these are what it lacks for g++.
 MAKE = ("CFG_CXXFLAGS_PCH_I=-include", "CFG_CXXFLAGS_STD=-std=c++20")
-
-
 # Of a model without waveforms.
 VISIBLE = """`verilator_config
 public_flat_rw -module "{top}" -var "*"

@@ -85,6 +85,10 @@ def test_layouts_are_read_without_a_warning_and_a_broken_one_is_not(placement, t
 
 
 def test_def_has_what_was_placed(placement):
+    # Half of the cells go up a row, so that both orientations are there.
+    y = placement.y.copy()
+    y[np.flatnonzero(~DESIGN.macro[: DESIGN.instances])[::2]] += DESIGN.library.row_um
+    placement = replace(placement, y=y)
     text = deffile.tier_defs(placement)["tier1.def"]
     found = re.findall(r"^- (\S+) \S+ \+ PLACED \( (\d+) (\d+) \) (N|FS) ;", text, re.M)
     names = [one.name for one in DESIGN.netlist.instances]
@@ -96,6 +100,7 @@ def test_def_has_what_was_placed(placement):
             round(placement.x[cell] * 1000),
             round(placement.y[cell] * 1000),
         )
+    assert {orientation for *_, orientation in found} == {"N", "FS"}
     assert len(found) == (placement.tiers == 1).sum()
     centres = np.stack([placement.bond_x, placement.bond_y], axis=1)
     bonds = {(round(x * 1000), round(y * 1000)) for x, y in centres}
