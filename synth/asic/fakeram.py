@@ -5,10 +5,9 @@ A macro ``fakeram45_<depth>x<width>`` has one port for reads and writes, with th
 both in one cycle. Rows are read one cycle after their address, hold while no read is asked for, and
 have their old contents if they are written in the same cycle.
 
-Area, access time, energy and leakage of one port are a non-negative least-squares fit, in depth,
-width and bits, to the six ``fakeram45`` macros that OpenSTA's tests publish (64x7 to 1024x32); it
-meets each of their figures within 11 %. Two ports multiply area by :data:`TWO_PORTS`, our figure
-for an array of 8-transistor cells. In another library a macro is larger, slower and so on as that
+Area, access time, energy and leakage of one port are fitted to those that are published
+(:mod:`synth.asic.published`). Two ports multiply area by :data:`TWO_PORTS`, our figure for an array
+of 8-transistor cells. In another library a macro is larger, slower and so on as that
 library's flip-flop is against the embedded one.
 """
 
@@ -20,12 +19,8 @@ from dataclasses import dataclass
 from golden.spec import SpecError
 
 from .cells import Cell, Library, Pin, standard_cells
+from .published import expected
 
-# Constant, for each row, for each bit of a row, for each bit.
-_AREA_UM2 = (1496.0, 24.07, 6.05, 0.1132)
-_ACCESS_PS = (206.0, 0.125, 0.166, 0.000578)
-_ENERGY_FJ = (775.0, 3.71, 18.7, 0.0378)
-_LEAKAGE_NW = (47_700.0, 1496.0, 258.0, 0.0)
 TWO_PORTS = 1.4
 ASPECT = 1.5
 SETUP_PS = 50.0
@@ -129,7 +124,8 @@ def macro(name: str, scale: Scale | None = None) -> Cell:
         raise SpecError(f"macro {name}: must be named fakeram45_<depth>x<width>, with _1r1w or not")
     scale = scale or _UNSCALED
     depth, width, two_ports = shape
-    area = _fit(_AREA_UM2, depth, width) * (TWO_PORTS if two_ports else 1.0) * scale.area
+    fitted = expected(depth, width)
+    area = fitted.area_um2 * (TWO_PORTS if two_ports else 1.0) * scale.area
     height = math.ceil(math.sqrt(area / ASPECT) / scale.row_um) * scale.row_um
     columns = math.ceil(area / height / scale.site_um)
     pins = {}
@@ -146,11 +142,11 @@ def macro(name: str, scale: Scale | None = None) -> Cell:
         width_um=round(columns * scale.site_um, 3),
         height_um=round(height, 3),
         pins=pins,
-        delay_ps=round(_fit(_ACCESS_PS, depth, width) * scale.delay, 1),
+        delay_ps=round(fitted.access_ps * scale.delay, 1),
         ps_per_ff=PS_PER_FF * scale.delay / scale.load,
         setup_ps=SETUP_PS * scale.delay,
-        leakage_nw=round(_fit(_LEAKAGE_NW, depth, width) * scale.leakage, 3),
-        energy_fj=round(_fit(_ENERGY_FJ, depth, width) * scale.energy, 1),
+        leakage_nw=round(fitted.leakage_uw * 1000 * scale.leakage, 3),
+        energy_fj=round(fitted.energy_fj * scale.energy, 1),
         sequential=True,
         macro=True,
     )
@@ -173,11 +169,6 @@ def _flip_flop(library: Library) -> Cell:
 
 def _data_pin(cell: Cell) -> Pin:
     return cell.pins[cell.next_state]
-
-
-def _fit(terms: tuple[float, float, float, float], depth: int, width: int) -> float:
-    constant, row, column, bit = terms
-    return constant + row * depth + column * width + bit * depth * width
 
 
 _UNSCALED = Scale.of(standard_cells())

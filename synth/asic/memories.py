@@ -21,6 +21,8 @@ from .fakeram import macro, macro_name
 
 # A macro row may hold so many rows of the memory.
 FOLDS = (1, 2, 4, 8)
+# A last bank of less than this part of the others' rows joins the one before it.
+LEAST_BANK = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class MacroPlatform:
 
     flop_bits: int = 256
     bank_rows: int = 512
-    bank_bits: int = 256
+    bank_bits: int = 128
     clock_gates: bool = True
 
     def get_memory(self, mem: memory.Memory) -> Elaboratable:
@@ -87,13 +89,20 @@ def plan(rows: int, width: int, platform: MacroPlatform, *, two_ports: bool) -> 
             break
         parts = -(-width * fold // platform.bank_bits)
         depth = -(-rows // fold)
-        banks = range(0, depth, platform.bank_rows)
-        depths = tuple(min(platform.bank_rows, depth - start) for start in banks)
+        depths = bank_depths(depth, platform.bank_rows)
         found = Plan(fold, -(-width // parts), depths, two_ports)
         area = sum(macro(name).area_um2 for name in found.macros(width))
         if best is None or area < best[0]:
             best = (area, found)
     return best[1]
+
+
+def bank_depths(rows: int, bank_rows: int) -> tuple[int, ...]:
+    """Rows of each bank of a memory; the last one may have fewer, or a few more."""
+    depths = [min(bank_rows, rows - start) for start in range(0, rows, bank_rows)]
+    if len(depths) > 1 and depths[-1] < LEAST_BANK * bank_rows:
+        depths[-2:] = [sum(depths[-2:])]
+    return tuple(depths)
 
 
 class Banks(Elaboratable):
@@ -117,7 +126,8 @@ class Banks(Elaboratable):
         fold_bits = (cut.fold - 1).bit_length()
         rows = [port.addr[fold_bits:] for port in (read, write)]
         chosen_column = Signal(range(cut.fold))
-        chosen_bank = Signal(range(banks))
+        # What a longer last bank has more than the others counts as one bank more.
+        chosen_bank = Signal(range(banks + 1))
         with m.If(read.en):
             m.d.sync += chosen_column.eq(read.addr[:fold_bits])
             if banks > 1:
@@ -126,7 +136,7 @@ class Banks(Elaboratable):
         found = []
         for bank, depth in enumerate(cut.depths):
             reads, writes = Signal(), Signal()
-            mine = [row[self._bank_bits :] == bank if banks > 1 else 1 for row in rows]
+            mine = [self._in_bank(row, bank) for row in rows]
             m.d.comb += [reads.eq(read.en & mine[0]), writes.eq(write.en.any() & mine[1])]
             data = []
             for low in range(0, self._width, cut.part_bits):
@@ -136,9 +146,17 @@ class Banks(Elaboratable):
                 data.append(row)
             folds = [Cat(row[fold] for row in data) for fold in range(cut.fold)]
             found.append(Array(folds)[chosen_column] if cut.fold > 1 else folds[0])
-        result = Array(found)[chosen_bank] if banks > 1 else found[0]
+        result = Array([*found, found[-1]])[chosen_bank] if banks > 1 else found[0]
         m.d.comb += Value.cast(read.data).eq(result)
         return m
+
+    def _in_bank(self, row: Value, bank: int) -> Value | int:
+        """Whether a row is one of a bank's; the last bank has all that follow."""
+        banks = len(self._plan.depths)
+        if banks == 1:
+            return 1
+        number = row[self._bank_bits :]
+        return number == bank if bank < banks - 1 else number >= bank
 
     def _mask(self, write: memory.WritePort) -> list[Value]:
         """Bits to write of each fold of a row."""
@@ -161,7 +179,11 @@ class Banks(Elaboratable):
         part = columns.stop - columns.start
         row = Signal(part * cut.fold, name=f"row{bank}")
         bits = max(1, (depth - 1).bit_length())
-        read_row, write_row = (Cat(address, Const(0, 1))[:bits] for address in rows)
+        beyond = [row[self._bank_bits :] != bank for row in rows]
+        read_row, write_row = (
+            Cat(row[: self._bank_bits], late, Const(0, 1))[:bits]
+            for row, late in zip(rows, beyond, strict=True)
+        )
         if cut.two_ports:
             ports = {
                 "i_r_ce_in": reads,
