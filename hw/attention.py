@@ -52,17 +52,17 @@ class AttentionCore(AttentionBase):
     computes the same.
 
     clear : ``T * H * d``, after reset and after each image
-    charge : ``nnz(K) + 2 * s + 5`` ("qk": ``nnz(K) + 2 * s + 2``) from the first slice to
+    charge : ``nnz(K) + 2 * s + 6`` ("qk": ``nnz(K) + 2 * s + 2``) from the first slice to
         ``reading``, when every head has at least ``3 * s`` non-zero K and the memory is clear as
         the first head is complete. In general, head j moves on in cycle
         ``m[j] = max(v[j] + 1, m[j - 1] + max(1, nnz[j - 1]))`` where v[j] is the cycle that takes
         its last slice of V and the K of the next head is taken from ``m[j] + 1`` on; "kv" adds the
-        waits of :class:`KvProduct` for rows that come again within two events.
+        waits of :class:`KvProduct` for rows that come again within three events.
     read : with e the sum over time steps of ``max(1, nnz(Q[t]))`` of a token and head,
-        ``sum(max(e, s, 2)) + 2 * s + 7`` from ``reading`` to the last slice inclusive ("kv"); an
-        upper bound if T is below s or below 2. For "qk" see :class:`QkProduct`. A local branch
-        costs nothing where it has at most ``max(e, s, 2)`` taps for a token and head (T is the
-        least of e), and one cycle for the join.
+        ``sum(max(e, s + 1)) + 2 * s + 8`` from ``reading`` to the last slice inclusive ("kv"), the
+        last head ``max(e, s, 2)``; an upper bound if T is below s or below 2. For "qk" see
+        :class:`QkProduct`. A local branch costs nothing where it has at most ``max(e, s + 1)`` taps
+        for a token and head (T is the least of e), and one cycle for the join.
 
     Resources
     ---------

@@ -20,28 +20,30 @@ class KvProduct(wiring.Component):
 
     Design
     ------
-    Charging is a pipeline of read, add, write. An event whose row is still in it waits: 2 cycles
-    if the row is that of the event before, 1 cycle if that of the one before it. Rows of one
-    token and head differ, so this needs short heads and the same head again.
-    Reading is a pipeline of read and accumulate; it stands still as a whole while ``o`` waits.
-    Charging and reading use the same read port and must not overlap.
+    Charging is a pipeline of read, arrive, add, write. An event whose row is still in it waits: 3
+    cycles if the row is that of the event before, 2 if that of the one before it, 1 if that of the
+    third before. Rows of one token and head differ, so this needs short heads and the same head
+    again. Reading is a pipeline of read, arrive and accumulate; it stands still as a whole while
+    ``o`` waits. Charging and reading use the same read port, and must not overlap.
+    What arrives from the memory goes straight into a register: the memory, and the wires from it,
+    have a cycle of their own.
 
     Latency and throughput
     ----------------------
-    One event a cycle. A charge event taken in cycle c is written in ``c + 3``. Sums are offered 3
+    One event a cycle. A charge event taken in cycle c is written in ``c + 4``. Sums are offered 4
     cycles after the last event of their time step was taken.
 
     Resources
     ---------
     A memory of ``H * T * d`` rows of d words of ``kv_state_bits``; 2 d adders;
-    ``d * (kv_state_bits + attention_bits + 4) + 2 * b`` registers, four row numbers and
+    ``d * (2 * kv_state_bits + attention_bits + 6) + 3 * b`` registers, five row numbers and
     a few flags.
 
     ::
 
-        charge --> row, K, V --> Storage --> +- --> write
-        query ---> row -----------^   '----> + --> o
-                                             ^-----'
+        charge --> row, K, V --> Storage --> [words] --> +- --> write
+        query ---> row -----------^             '------> + --> o
+                                                         ^-----'
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ class KvProduct(wiring.Component):
         channels, bits = shape.head_channels, shape.state_bits
         words = data.ArrayLayout(signed(bits), channels)
         m.submodules.state = state = Storage(shape.rows, channels * bits)
-        contents = data.View(words, state.read_data)
+        contents = Signal(words, reset_less=True)
 
         def row_of(event):
             return flat_row(
@@ -86,17 +88,24 @@ class KvProduct(wiring.Component):
                 (event.index, channels),
             )
 
-        # Charge: fetch, add, store.
-        fetch_valid, add_valid, store_valid = Signal(), Signal(), Signal()
-        fetch_row, add_row, store_row = (
-            Signal(range(shape.rows), reset_less=True) for _ in range(3)
+        # Charge: fetch, arrive, add, store.
+        fetch_valid, arrive_valid, add_valid, store_valid = (Signal() for _ in range(4))
+        fetch_row, arrive_row, add_row, store_row = (
+            Signal(range(shape.rows), reset_less=True) for _ in range(4)
         )
-        fetch_key, add_key = (Signal(shape.key_bits, reset_less=True) for _ in range(2))
-        fetch_values, add_values = (
-            Signal.like(self.charge.p.values, reset_less=True) for _ in range(2)
+        fetch_key, arrive_key, add_key = (Signal(shape.key_bits, reset_less=True) for _ in range(3))
+        fetch_values, arrive_values, add_values = (
+            Signal.like(self.charge.p.values, reset_less=True) for _ in range(3)
         )
         total = Signal(words, reset_less=True)
-        hazard = (add_valid & (add_row == fetch_row)) | (store_valid & (store_row == fetch_row))
+        hazard = Cat(
+            valid & (row == fetch_row)
+            for valid, row in (
+                (arrive_valid, arrive_row),
+                (add_valid, add_row),
+                (store_valid, store_row),
+            )
+        ).any()
         fetch = Signal()
         m.d.comb += [
             fetch.eq(fetch_valid & ~hazard),
@@ -110,12 +119,22 @@ class KvProduct(wiring.Component):
                     fetch_key.eq(self.charge.p.key),
                     fetch_values.eq(self.charge.p.values),
                 ]
-        m.d.sync += [add_valid.eq(fetch), store_valid.eq(add_valid)]
+        m.d.sync += [
+            arrive_valid.eq(fetch),
+            add_valid.eq(arrive_valid),
+            store_valid.eq(add_valid),
+        ]
         with m.If(fetch):
             m.d.sync += [
-                add_row.eq(fetch_row),
-                add_key.eq(fetch_key),
-                add_values.eq(fetch_values),
+                arrive_row.eq(fetch_row),
+                arrive_key.eq(fetch_key),
+                arrive_values.eq(fetch_values),
+            ]
+        with m.If(arrive_valid):
+            m.d.sync += [
+                add_row.eq(arrive_row),
+                add_key.eq(arrive_key),
+                add_values.eq(arrive_values),
             ]
         with m.If(add_valid):
             m.d.sync += store_row.eq(add_row)
@@ -124,9 +143,9 @@ class KvProduct(wiring.Component):
                 amount = Mux(present, add_key, 0)
                 m.d.sync += total[c].eq(add_signed(contents[c], amount, present & minus, bits))
 
-        # Read: look up, accumulate.
-        look_valid, look_present, look_last = Signal(), Signal(), Signal()
-        sum_valid, sum_present, sum_last = Signal(), Signal(), Signal()
+        # Read: look up, arrive, accumulate.
+        event_layout = data.StructLayout({"valid": 1, "present": 1, "last": 1})
+        look, arrive, add = (Signal(event_layout, name=name) for name in ("look", "arrive", "add"))
         look_row = Signal(range(shape.rows), reset_less=True)
         fresh = Signal(init=1)
         sums = Signal.like(self.o.p.sums, reset_less=True)
@@ -140,30 +159,33 @@ class KvProduct(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += [
-                look_valid.eq(self.query.valid),
+                look.valid.eq(self.query.valid),
                 look_row.eq(row_of(self.query.p)),
-                look_present.eq(self.query.p.present),
-                look_last.eq(self.query.p.last),
-                sum_valid.eq(look_valid),
-                sum_present.eq(look_present),
-                sum_last.eq(look_last),
-                done.eq(sum_valid & sum_last),
+                look.present.eq(self.query.p.present),
+                look.last.eq(self.query.p.last),
+                arrive.eq(look),
+                add.eq(arrive),
+                done.eq(add.valid & add.last),
             ]
-            with m.If(sum_valid):
-                m.d.sync += fresh.eq(sum_last)
+            with m.If(add.valid):
+                m.d.sync += fresh.eq(add.last)
                 for c in range(channels):
                     before = Mux(fresh, 0, sums[c])
-                    m.d.sync += sums[c].eq(before + Mux(sum_present, contents[c], 0))
+                    m.d.sync += sums[c].eq(before + Mux(add.present, contents[c], 0))
+        with m.If(arrive_valid | (arrive.valid & arrive.present & advance)):
+            m.d.sync += contents.eq(state.read_data)
 
-        look = look_valid & look_present & advance
         m.d.comb += [
-            state.read_addr.eq(Mux(look_valid, look_row, fetch_row)),
-            state.read_en.eq(fetch | look),
+            state.read_addr.eq(Mux(look.valid, look_row, fetch_row)),
+            state.read_en.eq(fetch | (look.valid & look.present & advance)),
             state.write_addr.eq(Mux(self.clear, self.clear_row, store_row)),
             state.write_en.eq(self.clear | store_valid),
             state.write_data.eq(Mux(self.clear, 0, total.as_value())),
             self.busy.eq(
-                Cat(fetch_valid, add_valid, store_valid, look_valid, sum_valid, done).any()
+                Cat(
+                    *(fetch_valid, arrive_valid, add_valid, store_valid),
+                    *(look.valid, arrive.valid, add.valid, done),
+                ).any()
             ),
         ]
         return m

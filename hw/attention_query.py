@@ -22,12 +22,13 @@ class QueryScan(wiring.Component):
     Design
     ------
     Slices of the next head are read into registers while the events of this head go out. The
-    memory's own output register is the first place of that queue.
+    memory's own output register is the first place of that queue. It waits for the registers to be
+    free and not for ``o``, so that no ready of the blocks behind reaches the memory.
 
     Latency and throughput
     ----------------------
     With s = d / NL: the first event is offered ``s + 3`` cycles after ``start``. A head takes
-    ``max(s, events)`` cycles, where a silent time step counts as one event.
+    ``max(s + 1, events)`` cycles, where a silent time step counts as one event.
 
     Resources
     ---------
@@ -83,7 +84,7 @@ class QueryScan(wiring.Component):
         reading, fetched, full = Signal(), Signal(), Signal()
         slot = Signal(range(shape.slices))
         spikes = Signal(data.ArrayLayout(steps, channels), reset_less=True)
-        take = fetched & (~full | scan.i.ready)
+        take = fetched & ~full
         m.d.comb += [
             buffer.read_addr.eq(read_row),
             buffer.read_en.eq(reading & (~fetched | take)),

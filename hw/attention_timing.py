@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from .attention_shape import AttentionShape
 
-# A charge event's read, add and write; a Q event's way from StepScan to the first slice.
-CHARGE_STAGES = 3
-READ_STAGES = 6
-# Rows are written this many cycles before they can be read again.
-REUSE = 3
+# A charge event's read, arrival, add and write.
+CHARGE_STAGES = 4
+# A Q event's way from StepScan to the first slice, by order.
+READ_STAGES = {"kv": 7, "qk": 6}
+# Rows are read this many cycles before they can be read again.
+REUSE = 4
 
 
 def charge_cycles(
@@ -67,13 +68,14 @@ def read_cycles(
     slices = shape.slices
     if scores is None:
         heads = [sum(max(1, ones) for ones in steps) for steps in queries]
-        busy = sum(max(slices, 2, events) for events in heads)
-        return slices + 1 + busy + READ_STAGES + slices
+        # The last head waits for no slices of a next one.
+        busy = sum(max(slices + 1, events) for events in heads[:-1]) + max(slices, 2, heads[-1])
+        return slices + 1 + busy + READ_STAGES["kv"] + slices
     stops: list[tuple[int, int]] = []
     move, now, summed = slices + 1, 0, 0
     for job, (query_steps, score_steps) in enumerate(zip(queries, scores, strict=True)):
         if job:
-            move = max(move + slices, now)
+            move = max(move + slices + 1, now)
         now = max(now, move)
         for ones, live in zip(query_steps, score_steps, strict=True):
             for _ in range(max(1, ones)):
@@ -88,4 +90,4 @@ def read_cycles(
             if load > scored:
                 stops.append((scored, load - scored))
             summed = load + max(1, live)
-    return summed + READ_STAGES + slices
+    return summed + READ_STAGES["qk"] + slices

@@ -218,12 +218,13 @@ def measure(dut, images) -> SimpleNamespace:
 @pytest.mark.parametrize(
     "channels, waits",
     [
-        ([[3]] * 5, False),
+        ([[3], [], [3], [], [3]], False),
+        ([[3]] * 5, True),
         ([list(range(8)), [7], [7], list(range(8)), [7]], True),
         ([list(range(8)), [6], [6, 7], list(range(8)), [6]], True),
         ([list(range(8)), [7], list(range(8)), list(range(8)), [6, 7]], True),
     ],
-    ids=["alone", "next", "one later", "both"],
+    ids=["apart", "each token", "next", "one later", "both"],
 )
 def test_row_still_in_flight(channels, waits):
     """Successive tokens of one head charge the same row, as the next event or one later."""
@@ -280,7 +281,7 @@ def test_read_cycles_of_short_heads(lanes):
     assert read - dut.shape.slices - 2 <= marks.out[-1] + 1 - marks.rises[0] <= read
 
 
-@pytest.mark.parametrize("order, constant", [("kv", 5), ("qk", 2)])
+@pytest.mark.parametrize("order, constant", [("kv", 6), ("qk", 2)])
 def test_dense_charge_is_one_event_a_cycle(order, constant):
     """The closed form of the docstring, for an image that arrives after the clearing."""
     dut = core(order, time_steps=2, lanes=4)
