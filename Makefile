@@ -5,6 +5,7 @@ PRESET ?= tiny
 BLOCK ?=
 BOARD ?= ulx3s-85f
 STYLE ?= memory-on-logic
+TIERS ?= 2
 BOARDS := ulx3s-85f orangecrab-r0.2-85f ecpix5-85 icebreaker ice40-hx8k-evn
 WAVES ?= 0
 # Images that `make sim` classifies: the whole test split of tiny, 200 of any other preset.
@@ -23,6 +24,8 @@ HW := $(wildcard hw/*.py)
 SIM := $(wildcard sim/*.py sim/*.sv)
 FPGA := $(wildcard synth/fpga/*.py)
 ASIC := $(wildcard synth/asic/*.py) synth/yosys.py
+# As synth.tiers calls what it builds: more than two tiers by their number.
+STACK := $(STYLE)$(if $(filter-out 2,$(TIERS)),-$(TIERS))
 LIMIT := $(if $(filter all,$(IMAGES)),,--images $(IMAGES))
 
 PRESETS := $(sort $(patsubst presets/%.toml,%,$(wildcard presets/*.toml)))
@@ -39,7 +42,7 @@ export WAVES
 all: $(B)/golden.done $(B)/sim-$(IMAGES).done metrics ## classify PRESET's test images on generated hardware
 
 help: ## this list
-	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [BOARD=name] [STYLE=name] [IMAGES=n|all] [WAVES=1]"
+	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [BOARD=name] [STYLE=name] [TIERS=n] [IMAGES=n|all] [WAVES=1]"
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
 	  | awk -F'\t' '{printf "  %-9s %s\n", $$1, $$2}'
 	@echo "presets: $(PRESETS)"
@@ -82,12 +85,12 @@ mapped: $(READY) ## netlist of PRESET on ECP5: simulate it, and prove every bloc
 	$(PY) -m synth equivalence --preset $(PRESET)
 
 tiers: $(if $(wildcard $(CHECKPOINT)),$(B)/asic/activity.json,$(B)/asic/netlist.json) ## cut PRESET's netlist into tiers by STYLE, with figures and files of 3D flows
-	$(PY) -m synth.tiers build --preset $(PRESET) --style $(STYLE)
+	$(PY) -m synth.tiers build --preset $(PRESET) --style $(STYLE) --tiers $(TIERS)
 
 stacked: tiers ## prove the tiers of PRESET and STYLE equal to the flat netlist, and simulate them
-	$(PY) -m synth.tiers prove --preset $(PRESET) --style $(STYLE)
-	$(PY) -m sim gates --preset $(PRESET) --record tiers.$(STYLE).gatesim \
-	  $(B)/tiers/$(STYLE)/verilog/*.v $(B)/asic/cells.v
+	$(PY) -m synth.tiers prove --preset $(PRESET) --style $(STACK)
+	$(PY) -m sim gates --preset $(PRESET) --record tiers.$(STACK).gatesim \
+	  $(B)/tiers/$(STACK)/verilog/*.v $(B)/asic/cells.v
 
 train: $(READY) ## train PRESET and write its checkpoint; resumes where it was stopped
 	$(PY) -m golden train --preset $(PRESET)

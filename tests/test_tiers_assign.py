@@ -26,6 +26,16 @@ def test_memory_on_logic_cuts_the_memories_nets_and_no_others():
     assert set(np.flatnonzero(low != high).tolist()) == nets_of(DESIGN, macros)
 
 
+def test_memories_fill_several_tiers_evenly():
+    tiers = assign(DESIGN, "memory-on-logic", Options(tiers=3))
+    macro = DESIGN.macro[: DESIGN.instances]
+    assert (tiers[~macro] == BOTTOM).all()
+    filled = np.bincount(tiers[macro], DESIGN.area[: DESIGN.instances][macro], minlength=3)
+    assert filled[BOTTOM] == 0
+    largest = DESIGN.area[: DESIGN.instances][macro].max()
+    assert abs(filled[1] - filled[2]) <= largest < filled[1:].sum()
+
+
 def test_logic_on_logic_follows_the_blocks():
     tiers = assign(DESIGN, "logic-on-logic")
     for instance, tier in zip(DESIGN.netlist.instances, tiers, strict=True):
@@ -54,10 +64,12 @@ REFUSED = {
         "upside-down",
         Options(),
     ),
-    "style memory-on-logic has 2 tiers, not 3: only mincut and folded have more": (
-        "memory-on-logic",
+    "style logic-on-logic has 2 tiers, not 3: only others have more": (
+        "logic-on-logic",
         Options(tiers=3),
     ),
+    "style memory-on-logic with 9 tiers: there are 2 memories, at least one for each tier but the"
+    " bottom is needed": ("memory-on-logic", Options(tiers=9)),
     "balance is 60 to 70 % a part: 2 parts must be able to hold 50 % each": (
         "mincut",
         Options(low=0.6, high=0.7),

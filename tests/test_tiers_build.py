@@ -98,8 +98,8 @@ def test_reference_is_kept_until_the_placer_changes(synthesised, monkeypatch):
         ),
         (
             PRESET,
-            Stacking(STYLE, Options(tiers=3)),
-            r"has 2 tiers, not 3: only mincut and folded have more$",
+            Stacking("logic-on-logic", Options(tiers=3)),
+            r"has 2 tiers, not 3: only others have more$",
         ),
     ],
 )

@@ -47,7 +47,7 @@ def build(
     style: Annotated[
         str, typer.Option(help="memory-on-logic, logic-on-logic, mincut or folded.")
     ] = "memory-on-logic",
-    tiers: Annotated[int, typer.Option(min=2, help="mincut, folded: number of tiers.")] = 2,
+    tiers: Annotated[int, typer.Option(min=2, help="Number of tiers; logic-on-logic has 2.")] = 2,
     low: Annotated[float, typer.Option(help="mincut: least share of the area on a tier, %.")] = 48,
     high: Annotated[float, typer.Option(help="mincut: greatest share, %.")] = 52,
     fix_memories: Annotated[bool, typer.Option(help="mincut: all memories on top.")] = False,

@@ -35,7 +35,7 @@ class Options:
 
     Parameters
     ----------
-    tiers : number of tiers
+    tiers : number of tiers, of ``memory-on-logic`` as well
     low, high : share of the area that a tier has at least and at most
     fix_memories : hold the memories on the top tier
     critical : weight of nets on the slowest paths; 1 treats all nets alike
@@ -71,22 +71,40 @@ def assign(
     Raises
     ------
     SpecError
-        If there is no such style, the balance is impossible, or the style has two tiers only.
+        If there is no such style, the balance is impossible, or the style cannot have so many
+        tiers.
     """
     if style not in STYLES:
         raise SpecError(f"style {style}: must be one of {', '.join(STYLES)}")
     if style == "mincut":
         return _mincut(design, options, critical_nets, progress)
-    if options.tiers != 2:
-        raise SpecError(
-            f"style {style} has 2 tiers, not {options.tiers}: only mincut and folded have more"
-        )
     macro = design.macro[: design.instances]
     if style == "memory-on-logic":
-        return np.where(macro, TOP, BOTTOM)
+        return _memories_up(design, macro, options.tiers)
+    if options.tiers != 2:
+        raise SpecError(f"style {style} has 2 tiers, not {options.tiers}: only others have more")
     paths = [instance.hier for instance in design.netlist.instances]
     sides = {path: _side(path) for path in set(paths)}
     return np.where(macro, TOP, np.array([sides[path] for path in paths], np.int64))
+
+
+def _memories_up(design: Design, macro: np.ndarray, tiers: int) -> np.ndarray:
+    """Cells at the bottom, memories above: the largest first, each to the emptiest tier.
+
+    Banks of one memory are alike, so they come to lie above each other.
+    """
+    memories = np.flatnonzero(macro)
+    if tiers > max(TOP, len(memories)) + 1:
+        raise SpecError(
+            f"style memory-on-logic with {tiers} tiers: there are {len(memories)} memories, at"
+            " least one for each tier but the bottom is needed"
+        )
+    found, filled = np.full(len(macro), BOTTOM), np.zeros(tiers)
+    filled[BOTTOM] = np.inf
+    for memory in memories[np.argsort(-design.area[memories], kind="stable")]:
+        found[memory] = filled.argmin()
+        filled[found[memory]] += design.area[memory]
+    return found
 
 
 def _side(path: tuple[str, ...]) -> int:
