@@ -34,6 +34,11 @@ class MemoryPath:
     from_ps: float
     access_ps: float
 
+    @property
+    def round_ps(self) -> float:
+        """From a register through the macro to a register."""
+        return self.to_ps + self.from_ps
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -45,12 +50,15 @@ class Timing:
     path : instances on the longest path, first to last
     memories : by macro instance
     slack_of : of each net, how much later it could be at ``period_ps``; the longest path has 0
+    memory_slack_of : of each net between a memory and registers, how much later it could be before
+        its memory took longer, from register to register, than the slowest one
     """
 
     period_ps: float
     path: tuple[str, ...]
     memories: dict[str, MemoryPath]
     slack_of: dict[int, float]
+    memory_slack_of: dict[int, float]
 
 
 def default_wires(library: Library) -> Wires:
@@ -92,11 +100,13 @@ def analyse(
     through = {net: arrival[net] + tail[net] for net in arrival if net in tail}
     worst = max(through, key=through.get)
     period = through[worst]
+    memories = graph.memories(arrival, tail)
     return Timing(
         period_ps=period,
         path=graph.trace(worst, before),
-        memories=graph.memories(arrival, tail),
+        memories={netlist.instances[index].name: path for index, path in memories.items()},
         slack_of={net: period - total for net, total in through.items()},
+        memory_slack_of=graph.memory_slack(order, arrival, tail, memories),
     )
 
 
@@ -199,38 +209,58 @@ class Graph:
         pins = self.netlist.instances[index].pins
         return [net for pin, net in pins.items() if cell.pins[pin].direction == "output"]
 
-    def forward(self, order: list[int]) -> tuple[dict[int, float], dict[int, int]]:
-        """Latest time of each net at its driver, and the net before it on that path."""
+    def forward(
+        self, order: list[int], begins: Mapping[int, float] | None = None
+    ) -> tuple[dict[int, float], dict[int, int]]:
+        """Latest time of each net at its driver, and the net before it on that path.
+
+        Parameters
+        ----------
+        order : of :attr:`order`
+        begins : when paths begin at registers and memories, by instance; those not named begin
+            none. By default all begin paths at 0, and so do ports
+        """
         latest: dict[int, float] = {}
         reached: dict[int, tuple[float, int]] = {}
         before: dict[int, int] = {}
         for net in order:
             index = self.driver.get(net)
-            if index is None:
-                latest[net] = 0.0
-            else:
-                at, source = 0.0, None
-                if not self.cell[index].sequential:
-                    at, source = reached.get(index, (0.0, None))
-                latest[net] = at + self.gate_ps(net)
-                if source is not None:
-                    before[net] = source
+            at, source = (0.0 if begins is None else begins.get(index)), None
+            if index is not None and not self.cell[index].sequential:
+                at, source = reached.get(index, (at, None))
+            if at is None:
+                continue
+            latest[net] = at if index is None else at + self.gate_ps(net)
+            if source is not None:
+                before[net] = source
             for sink, wire in self.reach(net):
                 there = latest[net] + wire
                 if sink not in reached or there > reached[sink][0]:
                     reached[sink] = (there, net)
         return latest, before
 
-    def backward(self, order: list[int]) -> dict[int, float]:
-        """Longest time from each net's driver to a register or port, with setup."""
+    def backward(
+        self, order: list[int], ends: Mapping[int, float] | None = None
+    ) -> dict[int, float]:
+        """Longest time from each net's driver to a register or port, with setup.
+
+        Parameters
+        ----------
+        order : of :attr:`order`
+        ends : what follows where paths end, by instance; those not named end none. By default all
+            registers and memories end paths, with their setup, and so do ports
+        """
         tail: dict[int, float] = {}
         behind: dict[int, float] = {}
         at_ports = {net for way, net in self.netlist.port_bits.values() if way == "output"}
         for net in reversed(order):
-            longest = self.wire[net] if net in at_ports else None
+            longest = self.wire[net] if ends is None and net in at_ports else None
             for sink, wire in self.reach(net):
                 cell = self.cell[sink]
-                rest = cell.setup_ps if cell.sequential else behind.get(sink)
+                if not cell.sequential:
+                    rest = behind.get(sink)
+                else:
+                    rest = cell.setup_ps if ends is None else ends.get(sink)
                 if rest is not None and (longest is None or rest + wire > longest):
                     longest = rest + wire
             if longest is None:
@@ -251,8 +281,8 @@ class Graph:
             net = before.get(net)
         return tuple(reversed(names))
 
-    def memories(self, arrival, tail) -> dict[str, MemoryPath]:
-        """Paths to and from each macro."""
+    def memories(self, arrival, tail) -> dict[int, MemoryPath]:
+        """Paths to and from each macro, by instance."""
         found = {}
         for index, one in enumerate(self.netlist.instances):
             cell = self.cell[index]
@@ -269,7 +299,19 @@ class Graph:
                 }
             ]
             back = [arrival[net] + tail[net] for net in self.outputs(index) if net in tail]
-            found[one.name] = MemoryPath(
-                max(to, default=0.0), max(back, default=0.0), cell.delay_ps
-            )
+            found[index] = MemoryPath(max(to, default=0.0), max(back, default=0.0), cell.delay_ps)
         return found
+
+    def memory_slack(self, order: list[int], arrival, tail, memories) -> dict[int, float]:
+        """:attr:`Timing.memory_slack_of`, from the paths of :meth:`memories`."""
+        slowest = max((path.round_ps for path in memories.values()), default=0.0)
+        leaving, _ = self.forward(order, {index: path.to_ps for index, path in memories.items()})
+        coming = self.backward(
+            order,
+            {index: self.cell[index].setup_ps + path.from_ps for index, path in memories.items()},
+        )
+        trips = {net: arrival[net] + after for net, after in coming.items() if net in arrival}
+        for net, before in leaving.items():
+            if net in tail:
+                trips[net] = max(trips.get(net, 0.0), before + tail[net])
+        return {net: slowest - trip for net, trip in trips.items()}

@@ -18,7 +18,7 @@ from synth.asic.power import Activity
 from synth.asic.synthesis import asic_dir
 from synth.equiv.prove import Proof, prove
 
-from . import pictures, placement
+from . import pictures
 from .assign import FOLDED, STYLES, Options, assign
 from .bonds import check_room, place_bonds
 from .design import Design
@@ -26,8 +26,9 @@ from .exports import deffile
 from .exports.kit import Kit
 from .figures import Figures, measure, timing, uniform_activity, without_wires
 from .fold import fold
-from .placement.stack import Crossing, Outline, Placement, outline_for, place
+from .placement.stack import Crossing, Outline, Placement, outline_for
 from .products import write_all, write_verilog
+from .timed import place_timed, placer_sources
 
 FLAT = "2d"
 
@@ -87,7 +88,7 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
     say(report(design, tiers, outline.area))
     check_room(Crossing.of(design, tiers), outline, sizes.pitch_um)
     flat = reference(preset, design, say)
-    spread = place(design, tiers, outline, start=start, progress=True)
+    spread = place_timed(design, tiers, outline, start=start, progress=True)
     placed = place_bonds(spread, sizes.pitch_um)
     activity = activity_of(preset, design, say)
     stacks = {FLAT: flat, stacking.name: placed}
@@ -140,8 +141,7 @@ def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Pla
     outline = outline_for(design, tiers, utilisation)
     source = (asic_dir(preset) / "netlist.json").read_bytes()
     # An older placer's 2D beside a newer one's 3D would not be the same engine.
-    files = sorted(Path(placement.__file__).parent.glob("*.py"))
-    placer = b"".join(path.read_bytes() for path in files)
+    placer = b"".join(path.read_bytes() for path in placer_sources())
     key = hashlib.sha256(source + placer + f"{utilisation}".encode()).hexdigest()
     folder = tiers_dir(preset, FLAT)
     kept = folder / "placement.npz"
@@ -154,7 +154,7 @@ def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Pla
                 *(design, tiers, outline, stored["x"], stored["y"], crossing, none, none)
             )
     say(f"placing the 2D reference: {design.instances} cells on {outline.area:.0f} um2")
-    placed = place(design, tiers, outline, progress=True)
+    placed = place_timed(design, tiers, outline, progress=True)
     with whole_directory(folder) as made:
         (made / "flat.def").write_text(deffile.flat_def(placed, placed=True))
         write_verilog(placed, made / "verilog")

@@ -169,7 +169,7 @@ def memory_times(timed: Timing) -> dict[str, float]:
     return {
         "memory_access_ps": max(path.from_ps for path in paths),
         "memory_mean_ps": sum(path.from_ps for path in paths) / len(paths),
-        "memory_round_ps": max(path.to_ps + path.from_ps for path in paths),
+        "memory_round_ps": max(path.round_ps for path in paths),
     }
 
 

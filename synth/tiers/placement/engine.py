@@ -7,6 +7,7 @@ from .macros import legalise_macros
 from .problem import Problem
 from .rows import to_rows
 from .spread import spread
+from .starts import best_start
 
 # Free space around a macro, for its pins and for the rounding of its place to the grid.
 HALO_UM = 1.4
@@ -19,17 +20,24 @@ CLUSTERS = 3000
 def place_problem(problem: Problem, *, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Legal lower left corners of all cells, float [cells] um each.
 
-    Macros are spread with clusters of cells, made legal and stay; clusters follow them; then cells
-    are spread, beginning where their cluster is, and put into rows.
+    Macros are spread with clusters of cells, made legal and stay; clusters follow them. Of several
+    such starts the best counts. Then cells are spread, beginning where their cluster is, and put
+    into rows.
 
     Raises
     ------
     SpecError
         If macros or cells do not fit.
     """
-    label, small, x, y = place_clusters(problem, progress=progress)
-    x, y = settle_clusters(small, *legalise_macros(small, x, y, HALO_UM), progress=progress)
+    label, small = clustered(problem)
+    x, y = best_start(_arranged, small, progress=progress)
     return place_cells(opened(problem, label, small, x, y), progress=progress)
+
+
+def _arranged(small: Problem, start: int) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of clusters around legal macros."""
+    x, y = spread_clusters(small, start)
+    return settle_clusters(small, *legalise_macros(small, x, y, HALO_UM))
 
 
 def place_cells(problem: Problem, *, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -42,19 +50,20 @@ def spread_cells(problem: Problem, *, progress: bool = False) -> tuple[np.ndarra
     return spread(problem, target=_target(problem), warm=True, progress=progress)
 
 
-def place_clusters(problem: Problem, *, progress: bool = False):
-    """Cluster of each cell, the problem of the clusters, and their corners with overlaps left."""
+def clustered(problem: Problem) -> tuple[np.ndarray, Problem]:
+    """Cluster of each cell, and the problem of the clusters."""
     label = clusters(problem, CLUSTERS)
-    small = coarse(problem, label)
-    return label, small, *spread(small, target=_target(small), progress=progress)
+    return label, coarse(problem, label)
 
 
-def settle_clusters(small: Problem, x, y, *, progress: bool = False):
+def spread_clusters(small: Problem, start: int) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of macros and clusters from a start, with overlaps left."""
+    return spread(small, target=_target(small), start=start)
+
+
+def settle_clusters(small: Problem, x, y) -> tuple[np.ndarray, np.ndarray]:
     """Corners of clusters that have followed the macros to their legal places ``x``, ``y``."""
-    return spread_cells(
-        small.at(x, y, fixed=small.fixed | small.macro),
-        progress=progress,
-    )
+    return spread_cells(small.at(x, y, fixed=small.fixed | small.macro))
 
 
 def opened(problem: Problem, label: np.ndarray, small: Problem, x, y) -> Problem:
@@ -62,7 +71,7 @@ def opened(problem: Problem, label: np.ndarray, small: Problem, x, y) -> Problem
 
     Parameters
     ----------
-    label, small : clusters of :func:`place_clusters`
+    label, small : of :func:`clustered`
     x, y : lower left corners in ``small``, macros legal
     """
     rng = np.random.default_rng(1)

@@ -13,7 +13,8 @@ from golden.spec import SpecError
 
 from .problem import Problem
 
-STEPS = 3000
+# Steps of an annealing: for each macro, and at most.
+STEPS, MOST_STEPS = 300, 3000
 # Annealings, of which the one that moves macros least counts.
 STARTS = 3
 
@@ -116,9 +117,10 @@ def _anneal(pair, sizes, wish, die, weight, rng) -> np.ndarray | None:
     parts = _cost(pair, sizes, wish, die, weight)
     cost = total(*parts)
     best, best_cost = (pair.copy(), cost) if parts[0] <= 0 else (None, np.inf)
+    steps = min(STEPS * count, MOST_STEPS) if count > 1 else 0
     hot = 0.02 * count * die.mean()
-    for step in range(STEPS if count > 1 else 0):
-        heat = hot * 0.001 ** (step / STEPS)
+    for step in range(steps):
+        heat = hot * 0.001 ** (step / steps)
         kept = pair.copy()
         a, b = rng.choice(count, 2, replace=False)
         kind = rng.integers(3)

@@ -6,6 +6,7 @@ shorter alike. Macros get tiers on the way: those that lie on each other go to d
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -13,12 +14,13 @@ from scipy.sparse import coo_matrix
 
 from golden.spec import SpecError
 
-from .engine import HALO_UM, opened, place_clusters, settle_clusters, spread_cells
+from .engine import HALO_UM, clustered, opened, settle_clusters, spread_cells, spread_clusters
 from .macros import legalise_macros
 from .problem import Problem
+from .starts import best_start
 
-# Seconds after which the best tiers of macros that were found are taken.
-MOST_SECONDS = 60.0
+# Nodes of the search after which the best tiers of macros that were found are taken.
+MOST_NODES = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,26 +51,31 @@ def place_layer(problem: Problem, tiers: int, *, progress: bool = False) -> Laye
     SpecError
         If the macros do not fit.
     """
-    shrunk = _shrunk(problem, np.ones(len(problem.width), bool), tiers)
-    label, small, x, y = place_clusters(shrunk, progress=progress)
-    macro = np.flatnonzero(small.macro & ~small.fixed)
-    full = _full_macros(small, macro, tiers)
-    x[macro] = np.clip(
-        x[macro] - (full.width - small.width)[macro] / 2, 0, problem.die_width - full.width[macro]
-    )
-    y[macro] = np.clip(
-        y[macro] - (full.height - small.height)[macro] / 2,
-        *(0, problem.die_height - full.height[macro]),
-    )
-    tier = np.zeros(len(small.width), np.int64)
-    tier[macro] = macro_tiers(x[macro], y[macro], full.width[macro], full.height[macro], tiers)
-    x, y = legalise_macros(replace(full, tier=tier, tiers=tiers), x, y, HALO_UM)
-    x, y = settle_clusters(replace(full, layers=tiers), x, y, progress=progress)
+    label, small = clustered(_shrunk(problem, np.ones(len(problem.width), bool), tiers))
+    full = _full_macros(small, tiers)
+    x, y, tier = best_start(partial(_arranged, small), full, progress=progress)
     cells = replace(_shrunk(problem, ~problem.macro, tiers), layers=tiers)
     start = opened(cells, label, full, x, y)
     x, y = spread_cells(start, progress=progress)
     grown_x, grown_y = problem.width - cells.width, problem.height - cells.height
     return Layer(x - grown_x / 2, y - grown_y / 2, np.where(problem.macro, tier[label], 0))
+
+
+def _arranged(small: Problem, full: Problem, start: int):
+    """Corners of clusters around legal macros of full size, and the tier of each macro."""
+    tiers = full.layers
+    x, y = spread_clusters(small, start)
+    macro = np.flatnonzero(full.macro & ~full.fixed)
+    for at, sizes, smaller, die in (
+        (x, full.width, small.width, full.die_width),
+        (y, full.height, small.height, full.die_height),
+    ):
+        at[macro] = np.clip(at[macro] - (sizes - smaller)[macro] / 2, 0, die - sizes[macro])
+    tier = np.zeros(len(full.width), np.int64)
+    tier[macro] = macro_tiers(x[macro], y[macro], full.width[macro], full.height[macro], tiers)
+    stacked = replace(full, tier=tier, tiers=tiers, layers=1)
+    x, y = settle_clusters(full, *legalise_macros(stacked, x, y, HALO_UM))
+    return x, y, tier
 
 
 def macro_tiers(x, y, width, height, tiers: int) -> np.ndarray:
@@ -116,7 +123,7 @@ def macro_tiers(x, y, width, height, tiers: int) -> np.ndarray:
         ),
         integrality=whole,
         bounds=Bounds(0, most),
-        options={"time_limit": MOST_SECONDS},
+        options={"node_limit": MOST_NODES},
     )
     if solved.x is None:
         raise SpecError(f"no tiers found for {count} macros: {solved.message}")
@@ -136,9 +143,7 @@ def _shrunk(problem: Problem, which: np.ndarray, tiers: int) -> Problem:
     )
 
 
-def _full_macros(small: Problem, macro: np.ndarray, tiers: int) -> Problem:
-    """Problem of clusters in which macros have their size again."""
-    width, height = small.width.copy(), small.height.copy()
-    width[macro] *= np.sqrt(tiers)
-    height[macro] *= np.sqrt(tiers)
-    return replace(small, width=width, height=height)
+def _full_macros(small: Problem, tiers: int) -> Problem:
+    """Problem of clusters in which macros have their size again, each on one of the tiers."""
+    grown = np.where(small.macro & ~small.fixed, np.sqrt(tiers), 1.0)
+    return replace(small, width=small.width * grown, height=small.height * grown, layers=tiers)

@@ -27,6 +27,8 @@ class Problem:
     tiers : number of tiers
     layers : tiers of the stack that each tier here stands for: what is fixed lies on one of them
         only, and leaves the rest of the place free
+    net_weight : float [nets], how much a net's wire counts where cells are spread; None for all
+        alike
     """
 
     width: np.ndarray
@@ -46,6 +48,7 @@ class Problem:
     site_um: float
     tiers: int = 1
     layers: int = 1
+    net_weight: np.ndarray | None = None
 
     @cached_property
     def net_of_pin(self) -> np.ndarray:

@@ -118,6 +118,7 @@ def place(
     outline: Outline,
     *,
     start: tuple[np.ndarray, np.ndarray] | None = None,
+    net_weight: np.ndarray | None = None,
     progress: bool = False,
 ) -> Placement:
     """Place macros, then cells, legally; bonds are where their nets want them.
@@ -128,6 +129,7 @@ def place(
     outline : of every tier
     start : lower left corners in um of all instances, then ports, from which cells begin; macros
         are legal there and stay
+    net_weight : how much the wire of each net counts, float [nets]; all alike by default
 
     Raises
     ------
@@ -135,7 +137,7 @@ def place(
         If macros or cells do not fit.
     """
     crossing = Crossing.of(design, tiers)
-    problem = as_problem(design, tiers, outline, crossing)
+    problem = as_problem(design, tiers, outline, crossing, net_weight)
     if start is None:
         x, y = place_problem(problem, progress=progress)
     else:
@@ -158,7 +160,9 @@ def _started(problem: Problem, design: Design, crossing: Crossing, x, y) -> Prob
     return problem.at(start_x, start_y, fixed=problem.fixed | problem.macro)
 
 
-def as_problem(design: Design, tiers, outline: Outline, crossing: Crossing) -> Problem:
+def as_problem(
+    design: Design, tiers, outline: Outline, crossing: Crossing, net_weight=None
+) -> Problem:
     """Cells are instances, ports on the edge, and bonds, through which a net's parts are joined."""
     bonds, base = len(crossing), design.instances + len(design.port_names)
     tier_of = design.cell_tiers(tiers)
@@ -195,6 +199,7 @@ def as_problem(design: Design, tiers, outline: Outline, crossing: Crossing) -> P
         row_um=design.library.row_um,
         site_um=design.library.site_um,
         tiers=count,
+        net_weight=None if net_weight is None else net_weight[used // count],
     )
 
 

@@ -16,7 +16,7 @@ class Wirelength:
 
     Parameters
     ----------
-    problem : whose nets of 2 to :data:`MOST_PINS` pins count
+    problem : whose nets of 2 to :data:`MOST_PINS` pins count, by their weight
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -24,6 +24,7 @@ class Wirelength:
         dx = problem.pin_dx - problem.width[problem.pin_cell] / 2
         dy = problem.pin_dy - problem.height[problem.pin_cell] / 2
         sizes = np.diff(problem.net_starts)
+        weight = np.ones(len(sizes)) if problem.net_weight is None else problem.net_weight
         self.groups = []
         for least, most in _size_classes():
             nets = np.flatnonzero((sizes >= least) & (sizes <= most))
@@ -34,19 +35,21 @@ class Wirelength:
             # A slot too many repeats the net's first pin, without weight.
             pins = problem.net_starts[nets] + np.where(real, slots, 0)
             mask = None if real.all() else real.astype(float)
-            self.groups.append((problem.pin_cell[pins], dx[pins], dy[pins], mask))
-        taken = (sizes > 1) & (sizes <= MOST_PINS)
-        pins = problem.pin_cell[taken[problem.net_of_pin]]
-        self.degree = np.bincount(pins, minlength=self.cells).astype(float)
+            self.groups.append((problem.pin_cell[pins], dx[pins], dy[pins], mask, weight[nets]))
+        taken = ((sizes > 1) & (sizes <= MOST_PINS))[problem.net_of_pin]
+        pins = problem.pin_cell[taken]
+        weights = weight[problem.net_of_pin[taken]]
+        self.degree = np.bincount(pins, weights, minlength=self.cells)
         self._flat = np.concatenate([cell.ravel() for cell, *_ in self.groups] or [pins])
 
     def gradient(self, x, y, gamma: float) -> tuple[float, np.ndarray, np.ndarray]:
-        """Half-perimeter wirelength, and the smooth one's gradient in x and y."""
+        """Weighted half-perimeter wirelength, and the smooth one's gradient in x and y."""
         length, found = 0.0, []
         for axis, centre in ((1, x), (2, y)):
             slopes = [np.zeros(0)]
             for group in self.groups:
-                more, slope = _net_slopes(centre[group[0]] + group[axis], group[3], gamma)
+                at = centre[group[0]] + group[axis]
+                more, slope = _net_slopes(at, *group[3:], gamma)
                 length += more
                 slopes.append(slope.ravel())
             joined = np.concatenate(slopes)
@@ -62,12 +65,12 @@ def _size_classes() -> list[tuple[int, int]]:
     return classes
 
 
-def _net_slopes(at: np.ndarray, mask, gamma: float) -> tuple[float, np.ndarray]:
-    """Length of a group's nets along an axis, and the slope at each pin."""
+def _net_slopes(at: np.ndarray, mask, weight, gamma: float) -> tuple[float, np.ndarray]:
+    """Weighted length of a group's nets along an axis, and the slope at each pin."""
     high, low = at.max(axis=0), at.min(axis=0)
     slope = _side((at - high) / gamma, mask)
     slope -= _side((low - at) / gamma, mask)
-    return float((high - low).sum()), slope
+    return float((high - low) @ weight), slope * weight
 
 
 def _side(back: np.ndarray, mask) -> np.ndarray:

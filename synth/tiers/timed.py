@@ -1,0 +1,73 @@
+"""Placement in rounds: nets on slow paths count more in the next one.
+
+Slow are paths near the clock period, and ways from a register through a memory to a register near
+the slowest memory's. 2D and 3D go through the same rounds.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import synth.asic.timing
+import synth.asic.wires
+
+from . import figures, placement
+from .design import Design
+from .placement.stack import Outline, Placement, place
+
+ROUNDS = 2
+# A net counts more from this part of the longest path on, and at its end so many times.
+SLOW, HEAVY = 0.8, 5.0
+# What is left, in the next round, of a weight above 1.
+KEPT = 0.5
+
+
+def place_timed(
+    design: Design,
+    tiers: np.ndarray,
+    outline: Outline,
+    *,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
+    progress: bool = False,
+) -> Placement:
+    """Legal places of the round with the least sum of clock period and slowest memory's way.
+
+    Parameters and errors are those of :func:`synth.tiers.placement.stack.place`.
+    """
+    placed = best = place(design, tiers, outline, start=start, progress=progress)
+    timed = figures.timing(placed)
+    least, weight = _lateness(timed), np.ones(design.nets)
+    for _ in range(ROUNDS):
+        weight = np.maximum(slow_weights(design, timed), 1 + KEPT * (weight - 1))
+        begin = placed.x, placed.y
+        placed = place(design, tiers, outline, start=begin, net_weight=weight, progress=progress)
+        timed = figures.timing(placed)
+        if _lateness(timed) < least:
+            best, least = placed, _lateness(timed)
+    return best
+
+
+def slow_weights(design: Design, timed) -> np.ndarray:
+    """Weight of each net, float [nets]: 1, and up to :data:`HEAVY` on the slowest paths."""
+    part = np.zeros(design.nets)
+    memory = figures.memory_times(timed)["memory_round_ps"]
+    for slacks, whole in (
+        (timed.slack_of, timed.period_ps),
+        (timed.memory_slack_of, memory),
+    ):
+        nets = np.fromiter(slacks.keys(), np.int64, len(slacks))
+        slack = np.fromiter(slacks.values(), float, len(slacks))
+        if whole > 0:
+            part[nets] = np.maximum(part[nets], 1 - slack / whole)
+    return 1 + (HEAVY - 1) * np.clip((part - SLOW) / (1 - SLOW), 0, 1) ** 2
+
+
+def placer_sources() -> list[Path]:
+    """Files that decide where cells go; a placement is as old as they are."""
+    modules = (figures, synth.asic.timing, synth.asic.wires)
+    own = [Path(__file__), *(Path(module.__file__) for module in modules)]
+    return own + sorted(Path(placement.__file__).parent.glob("*.py"))
+
+
+def _lateness(timed) -> float:
+    return timed.period_ps + figures.memory_times(timed)["memory_round_ps"]
