@@ -16,6 +16,7 @@ def run_stream(
     count: int,
     *,
     regime: str = "none",
+    stall: float = STALL,
     seed: int = 0,
     limit: int = 100_000,
     background: tuple[Callable, ...] = (),
@@ -30,6 +31,7 @@ def run_stream(
     ----------
     payloads : constants or initialisers of the input's payload shape
     regime : who stalls at random: nobody, the source, the sink, or both
+    stall : how often they do
     limit : cycles after which the run fails
     background : further test bench processes
     read : turns a payload read from the port into what is compared; as read by default
@@ -45,7 +47,7 @@ def run_stream(
     async def feed(ctx):
         rng = random.Random(seed)
         for payload in payloads:
-            while regime in ("source", "both") and rng.random() < STALL:
+            while regime in ("source", "both") and rng.random() < stall:
                 await ctx.tick()
             ctx.set(inputs.payload, payload)
             ctx.set(inputs.valid, 1)
@@ -57,7 +59,7 @@ def run_stream(
         cycle = 0
         while len(got) < count:
             assert cycle < limit, f"{len(got)} of {count} payloads after {cycle} cycles"
-            ready = not (regime in ("sink", "both") and rng.random() < STALL)
+            ready = not (regime in ("sink", "both") and rng.random() < stall)
             ctx.set(outputs.ready, ready)
             _, _, valid, payload = await ctx.tick().sample(outputs.valid, outputs.payload)
             if ready and valid:

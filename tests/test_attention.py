@@ -75,6 +75,15 @@ def test_stalls_and_two_images(order, regime):
 
 
 @pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("time_steps", [2, 4])
+def test_a_sink_that_waits_long(order, time_steps):
+    """So long that everything before the neurons fills up and stands still."""
+    dut = core(order, time_steps=time_steps)
+    images = [random_image(dut, seed, density=0.6) for seed in (1, 2)]
+    check(dut, images, "sink", seed=3, stall=0.97)
+
+
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(
     "sizes",
     [
