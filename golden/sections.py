@@ -220,7 +220,8 @@ class Asic(Section):
     Members
     -------
     flop_bits : memories of so many bits are flip-flops, larger ones macros
-    bank_rows, bank_bits : deepest and widest macro; larger memories are split into equal parts
+    bank_rows : rows of a bank of a deeper memory; the last one may have up to an eighth more
+    bank_bits : widest macro; wider memories are split into equal parts
     gate_flops : least flip-flops that share a clock gate; 0 for no clock gating
     fanout : loads of a net above which it gets buffers
     utilisation : share of a tier's outline that cells fill

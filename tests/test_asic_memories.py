@@ -95,7 +95,7 @@ class Behaviour(Elaboratable):
 @pytest.mark.parametrize("exclusive", [False, True])
 @pytest.mark.parametrize(
     ("rows", "width", "granularity", "macros"),
-    [(130, 20, 20, 2), (199, 20, 10, 3), (256, 33, 33, 8), (67, 16, 8, 1)],
+    [(130, 20, 20, 2), (199, 20, 10, 3), (256, 33, 33, 8), (67, 16, 8, 1), (397, 8, 8, 3)],
 )
 def test_macros_act_as_one_memory(monkeypatch, exclusive, rows, width, granularity, macros):
     monkeypatch.setattr(memories, "Instance", Behaviour)

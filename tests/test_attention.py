@@ -236,7 +236,7 @@ def measure(dut, images) -> SimpleNamespace:
     ids=["apart", "each token", "next", "one later", "both"],
 )
 def test_row_still_in_flight(channels, waits):
-    """Successive tokens of one head charge the same row, as the next event or one later."""
+    """Successive tokens of one head charge the same row, as the next event or one or two later."""
     dut = core(heads=1, tokens=5, lanes=8, time_steps=1, threshold=60)
     image = constant_image(dut, 1, 0, 1)
     for n, places in enumerate(channels):

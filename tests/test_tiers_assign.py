@@ -64,7 +64,7 @@ REFUSED = {
         "upside-down",
         Options(),
     ),
-    "style logic-on-logic has 2 tiers, not 3: only others have more": (
+    "style logic-on-logic has 2 tiers, not 3: memory-on-logic, mincut and folded may have more": (
         "logic-on-logic",
         Options(tiers=3),
     ),

@@ -18,7 +18,8 @@ from synth.tiers.checks import file_problems
 from tests.tiers_design import small_design
 
 DESIGN = small_design()
-PRESET = load_preset("tiny")
+# Two small macros need more room around them than large ones.
+PRESET = load_preset("tiny").replace(asic__utilisation=0.6)
 STYLE = "memory-on-logic"
 KEYS = (
     *("cut_nets", "balance", "bonds", "footprint_um2", "hpwl_um", "memory_access_ps"),
@@ -99,7 +100,7 @@ def test_reference_is_kept_until_the_placer_changes(synthesised, monkeypatch):
         (
             PRESET,
             Stacking("logic-on-logic", Options(tiers=3)),
-            r"has 2 tiers, not 3: only others have more$",
+            r"has 2 tiers, not 3: memory-on-logic, mincut and folded may have more$",
         ),
     ],
 )

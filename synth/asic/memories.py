@@ -32,7 +32,8 @@ class MacroPlatform:
     Parameters
     ----------
     flop_bits : memories of so many bits, or with contents, stay with Yosys
-    bank_rows : a power of two; a deeper memory is split into banks of so many rows
+    bank_rows : a power of two; a deeper memory is split into banks of so many rows, the last one of
+        fewer, or of up to an eighth more
     bank_bits : a wider memory is split into equal parts of at most so many bits
     clock_gates : clocks can rest, so registers load only what is offered
     """
@@ -179,10 +180,9 @@ class Banks(Elaboratable):
         part = columns.stop - columns.start
         row = Signal(part * cut.fold, name=f"row{bank}")
         bits = max(1, (depth - 1).bit_length())
-        beyond = [row[self._bank_bits :] != bank for row in rows]
         read_row, write_row = (
-            Cat(row[: self._bank_bits], late, Const(0, 1))[:bits]
-            for row, late in zip(rows, beyond, strict=True)
+            Cat(address[: self._bank_bits], address[self._bank_bits :] != bank, Const(0, 1))[:bits]
+            for address in rows
         )
         if cut.two_ports:
             ports = {

@@ -48,8 +48,13 @@ def build(
         str, typer.Option(help="memory-on-logic, logic-on-logic, mincut or folded.")
     ] = "memory-on-logic",
     tiers: Annotated[int, typer.Option(min=2, help="Number of tiers; logic-on-logic has 2.")] = 2,
-    low: Annotated[float, typer.Option(help="mincut: least share of the area on a tier, %.")] = 48,
-    high: Annotated[float, typer.Option(help="mincut: greatest share, %.")] = 52,
+    low: Annotated[
+        float | None,
+        typer.Option(help="mincut: least share of the area on a tier, %; default: even, less 2."),
+    ] = None,
+    high: Annotated[
+        float | None, typer.Option(help="mincut: greatest share, %; default: even, and 2 more.")
+    ] = None,
     fix_memories: Annotated[bool, typer.Option(help="mincut: all memories on top.")] = False,
     critical: Annotated[int, typer.Option(min=1, help="mincut: weight of slow nets.")] = 1,
     pitch: Annotated[
@@ -66,6 +71,8 @@ def build(
     from .build import Stacking
     from .build import build as build_stack
 
+    even = 100 / tiers
+    low, high = even - 2 if low is None else low, even + 2 if high is None else high
     cut = Options(tiers, low / 100, high / 100, fix_memories, critical)
     spec = load_preset(preset)
     if pitch is not None:

@@ -31,11 +31,11 @@ _BOTTOM_BLOCKS = frozenset(
 
 @dataclass(frozen=True)
 class Options:
-    """How mincut cuts.
+    """How mincut cuts, and how many tiers there are.
 
     Parameters
     ----------
-    tiers : number of tiers, of ``memory-on-logic`` as well
+    tiers : number of tiers, of ``memory-on-logic`` and ``folded`` as well
     low, high : share of the area that a tier has at least and at most
     fix_memories : hold the memories on the top tier
     critical : weight of nets on the slowest paths; 1 treats all nets alike
@@ -64,7 +64,7 @@ def assign(
     ----------
     design : what to cut
     style : one of :data:`STYLES`
-    options : of ``mincut``
+    options : of ``mincut``; of ``memory-on-logic``, the number of tiers
     critical_nets : bool [nets], those that ``options.critical`` makes heavier
     progress : show a bar
 
@@ -82,7 +82,10 @@ def assign(
     if style == "memory-on-logic":
         return _memories_up(design, macro, options.tiers)
     if options.tiers != 2:
-        raise SpecError(f"style {style} has 2 tiers, not {options.tiers}: only others have more")
+        raise SpecError(
+            f"style {style} has 2 tiers, not {options.tiers}: memory-on-logic, mincut and folded"
+            " may have more"
+        )
     paths = [instance.hier for instance in design.netlist.instances]
     sides = {path: _side(path) for path in set(paths)}
     return np.where(macro, TOP, np.array([sides[path] for path in paths], np.int64))
@@ -91,7 +94,7 @@ def assign(
 def _memories_up(design: Design, macro: np.ndarray, tiers: int) -> np.ndarray:
     """Cells at the bottom, memories above: the largest first, each to the emptiest tier.
 
-    Banks of one memory are alike, so they come to lie above each other.
+    Banks of one memory are alike, so they mostly come to different tiers.
     """
     memories = np.flatnonzero(macro)
     if tiers > max(TOP, len(memories)) + 1:

@@ -40,7 +40,7 @@ class Stacking:
     Members
     -------
     style : one of :data:`synth.tiers.assign.STYLES`, or ``folded``
-    cut : how ``mincut`` cuts; ``folded`` takes the number of tiers
+    cut : how ``mincut`` cuts; ``folded`` and ``memory-on-logic`` take the number of tiers
     """
 
     style: str
@@ -135,11 +135,12 @@ def divided(
 
 
 def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Placement:
-    """2D placement of the same netlist; kept while netlist, utilisation and placer are the same."""
+    """2D placement of the same netlist; kept while that, cells, utilisation and placer are it."""
     tiers = np.zeros(design.instances, np.int64)
     utilisation = preset.asic.utilisation
     outline = outline_for(design, tiers, utilisation)
-    source = (asic_dir(preset) / "netlist.json").read_bytes()
+    files = [asic_dir(preset) / name for name in ("netlist.json", "library.json")]
+    source = b"".join(path.read_bytes() for path in files)
     # An older placer's 2D beside a newer one's 3D would not be the same engine.
     placer = b"".join(path.read_bytes() for path in placer_sources())
     key = hashlib.sha256(source + placer + f"{utilisation}".encode()).hexdigest()
@@ -204,7 +205,7 @@ def prove_style(preset: Preset, style: str) -> Proof:
     folder = tiers_dir(preset, style) / "verilog"
     if not folder.is_dir():
         raise SpecError(
-            f"no {folder}: build it with `make tiers PRESET={preset.name} STYLE={style}`"
+            f"no {folder}: build it with `python -m synth.tiers build --preset {preset.name}`"
         )
     design = load_design(preset)
     files = sorted(folder.glob("*.v"))

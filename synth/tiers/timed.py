@@ -4,12 +4,15 @@ Slow are paths near the clock period, and ways from a register through a memory 
 the slowest memory's. 2D and 3D go through the same rounds.
 """
 
+import inspect
 from pathlib import Path
 
 import numpy as np
 
+import synth.asic.lef
 import synth.asic.timing
 import synth.asic.wires
+from synth.asic.timing import Timing
 
 from . import figures, placement
 from .design import Design
@@ -47,7 +50,7 @@ def place_timed(
     return best
 
 
-def slow_weights(design: Design, timed) -> np.ndarray:
+def slow_weights(design: Design, timed: Timing) -> np.ndarray:
     """Weight of each net, float [nets]: 1, and up to :data:`HEAVY` on the slowest paths."""
     part = np.zeros(design.nets)
     memory = figures.memory_times(timed)["memory_round_ps"]
@@ -64,10 +67,11 @@ def slow_weights(design: Design, timed) -> np.ndarray:
 
 def placer_sources() -> list[Path]:
     """Files that decide where cells go; a placement is as old as they are."""
-    modules = (figures, synth.asic.timing, synth.asic.wires)
-    own = [Path(__file__), *(Path(module.__file__) for module in modules)]
+    modules = (figures, synth.asic.lef, synth.asic.timing, synth.asic.wires)
+    own = [Path(__file__), Path(inspect.getfile(Design))]
+    own += [Path(module.__file__) for module in modules]
     return own + sorted(Path(placement.__file__).parent.glob("*.py"))
 
 
-def _lateness(timed) -> float:
+def _lateness(timed: Timing) -> float:
     return timed.period_ps + figures.memory_times(timed)["memory_round_ps"]

@@ -34,9 +34,9 @@ def place_problem(problem: Problem, *, progress: bool = False) -> tuple[np.ndarr
     return place_cells(opened(problem, label, small, x, y), progress=progress)
 
 
-def _arranged(small: Problem, start: int) -> tuple[np.ndarray, np.ndarray]:
+def _arranged(small: Problem, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Corners of clusters around legal macros."""
-    x, y = spread_clusters(small, start)
+    x, y = spread_clusters(small, seed)
     return settle_clusters(small, *legalise_macros(small, x, y, HALO_UM))
 
 
@@ -56,9 +56,9 @@ def clustered(problem: Problem) -> tuple[np.ndarray, Problem]:
     return label, coarse(problem, label)
 
 
-def spread_clusters(small: Problem, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of macros and clusters from a start, with overlaps left."""
-    return spread(small, target=_target(small), start=start)
+def spread_clusters(small: Problem, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of macros and clusters from a start of their own, with overlaps left."""
+    return spread(small, target=_target(small), seed=seed)
 
 
 def settle_clusters(small: Problem, x, y) -> tuple[np.ndarray, np.ndarray]:

@@ -61,10 +61,10 @@ def place_layer(problem: Problem, tiers: int, *, progress: bool = False) -> Laye
     return Layer(x - grown_x / 2, y - grown_y / 2, np.where(problem.macro, tier[label], 0))
 
 
-def _arranged(small: Problem, full: Problem, start: int):
+def _arranged(small: Problem, full: Problem, seed: int):
     """Corners of clusters around legal macros of full size, and the tier of each macro."""
     tiers = full.layers
-    x, y = spread_clusters(small, start)
+    x, y = spread_clusters(small, seed)
     macro = np.flatnonzero(full.macro & ~full.fixed)
     for at, sizes, smaller, die in (
         (x, full.width, small.width, full.die_width),
@@ -132,7 +132,17 @@ def macro_tiers(x, y, width, height, tiers: int) -> np.ndarray:
 
 def _shrunk(problem: Problem, which: np.ndarray, tiers: int) -> Problem:
     """Problem in which the cells of a mask have one over ``tiers`` of their area."""
-    scale = np.where(which, 1 / np.sqrt(tiers), 1.0)
+    return _scaled(problem, np.where(which, 1 / np.sqrt(tiers), 1.0))
+
+
+def _full_macros(small: Problem, tiers: int) -> Problem:
+    """Problem of clusters in which macros have their size again, each on one of the tiers."""
+    grown = np.where(small.macro & ~small.fixed, np.sqrt(tiers), 1.0)
+    return replace(_scaled(small, grown), layers=tiers)
+
+
+def _scaled(problem: Problem, scale: np.ndarray) -> Problem:
+    """Problem in which each cell is so many times as wide and high, its pins at the same parts."""
     pins = scale[problem.pin_cell]
     return replace(
         problem,
@@ -141,9 +151,3 @@ def _shrunk(problem: Problem, which: np.ndarray, tiers: int) -> Problem:
         pin_dx=problem.pin_dx * pins,
         pin_dy=problem.pin_dy * pins,
     )
-
-
-def _full_macros(small: Problem, tiers: int) -> Problem:
-    """Problem of clusters in which macros have their size again, each on one of the tiers."""
-    grown = np.where(small.macro & ~small.fixed, np.sqrt(tiers), 1.0)
-    return replace(small, width=small.width * grown, height=small.height * grown, layers=tiers)

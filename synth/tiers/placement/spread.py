@@ -43,7 +43,7 @@ class _Movables:
 
 
 def spread(
-    problem: Problem, *, target: float, start: int = 1, warm: bool = False, progress: bool = False
+    problem: Problem, *, target: float, seed: int = 1, warm: bool = False, progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Place everything that is not fixed, with overlaps left for a legaliser.
 
@@ -51,7 +51,7 @@ def spread(
     ----------
     problem : positions of fixed cells, and where to begin
     target : share of the free area that cells may fill locally, at least the utilisation
-    start : seed of where movables begin
+    seed : of where movables begin
     warm : begin at the problem's positions; otherwise in the middle of the die
     progress : show a bar
 
@@ -68,7 +68,7 @@ def spread(
             *(problem.x[cell], problem.y[cell], problem.width[cell], problem.height[cell]),
             1 / problem.layers,
         )
-    rng = np.random.default_rng(start)
+    rng = np.random.default_rng(seed)
     movables = _movables(problem, density, rng)
     x, y = problem.x + problem.width / 2, problem.y + problem.height / 2
     free = movables.cell

@@ -31,7 +31,7 @@ def best_start(
 
     Parameters
     ----------
-    arrange : from the problem and the number of a start, from 1 on, to corners in x and y and what
+    arrange : from the problem and a start's seed, from 1 on, to corners in x and y and what
         else it knows; a function of a module, as other processes call it
     problem : what to arrange; without free macros one start will do
 
@@ -40,30 +40,25 @@ def best_start(
     SpecError
         If macros do not fit, whatever the start.
     """
-    starts = range(1, 1 + (STARTS if (problem.macro & ~problem.fixed).any() else 1))
+    seeds = range(1, 1 + (STARTS if (problem.macro & ~problem.fixed).any() else 1))
     attempt = partial(_attempt, arrange, problem)
-    with tqdm(total=len(starts), desc="macros", disable=not progress, leave=False) as bar:
-        if len(starts) == 1 or len(problem.width) < FEW_CELLS:
-            found = [_counted(result, bar) for result in map(attempt, starts)]
-        else:
-            context = multiprocessing.get_context("forkserver")
-            with ProcessPoolExecutor(PROCESSES, context) as pool:
-                found = [_counted(result, bar) for result in pool.map(attempt, starts)]
+    shown = partial(tqdm, total=len(seeds), desc="macros", disable=not progress, leave=False)
+    if len(seeds) == 1 or len(problem.width) < FEW_CELLS:
+        found = list(shown(map(attempt, seeds)))
+    else:
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(PROCESSES, context) as pool:
+            found = list(shown(pool.map(attempt, seeds)))
     length, places = min(found, key=lambda result: result[0])
     if isinstance(places, SpecError):
         raise places
     return places
 
 
-def _attempt(arrange, problem: Problem, start: int) -> tuple[float, Places | SpecError]:
+def _attempt(arrange, problem: Problem, seed: int) -> tuple[float, Places | SpecError]:
     """Wire of a start in um, and its places; or why it has none."""
     try:
-        places = arrange(problem, start)
+        places = arrange(problem, seed)
     except SpecError as error:
         return np.inf, error
     return float(problem.net_lengths(*places[:2]).sum()), places
-
-
-def _counted(result, bar: tqdm):
-    bar.update()
-    return result
