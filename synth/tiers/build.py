@@ -205,7 +205,7 @@ def prove_style(preset: Preset, style: str) -> Proof:
     folder = tiers_dir(preset, style) / "verilog"
     if not folder.is_dir():
         raise SpecError(
-            f"no {folder}: build it with `python -m synth.tiers build --preset {preset.name}`"
+            f"no {folder}: build it with `make tiers PRESET={preset.name}`, STYLE= and TIERS="
         )
     design = load_design(preset)
     files = sorted(folder.glob("*.v"))

@@ -18,6 +18,7 @@ from .hypergraph import FREE, Hypergraph
 
 # Runs on a graph of clusters, which is small.
 CLUSTER_TRIES = 4
+# Processes at a time, of the placer as well.
 PROCESSES = 2
 
 

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from golden.spec import SpecError
 
+from ..partition import PROCESSES
 from .problem import Problem
 
 STARTS = 6
-PROCESSES = 2
 # Problems of fewer cells are placed sooner than processes start.
 FEW_CELLS = 1000
 
