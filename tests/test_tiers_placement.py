@@ -7,18 +7,10 @@ import numpy as np
 import pytest
 
 from golden.spec import SpecError
-from synth.asic.lef import pin_offsets
-from synth.asic.netlist import Instance, Netlist, Port
-from synth.asic.power import estimate
-from synth.asic.timing import default_wires
 from synth.tiers.assign import assign
 from synth.tiers.bonds import Grid, place_bonds
-from synth.tiers.design import Design
 from synth.tiers.figures import (
-    PULSES,
-    clock_tree_um,
     measure,
-    net_lengths,
     sink_ways,
     timing,
     uniform_activity,
@@ -26,16 +18,14 @@ from synth.tiers.figures import (
 )
 from synth.tiers.placement.rows import overlaps
 from synth.tiers.placement.stack import (
-    Crossing,
     Outline,
-    Placement,
     as_problem,
     outline_for,
     place,
     wire_lengths,
 )
 from synth.tiers.thermal import AMBIENT_C, PACKAGE_KM2_W, temperatures
-from tests.tiers_design import RAM, nets_named, small_design
+from tests.tiers_design import RAM, small_design
 
 DESIGN = small_design()
 LIBRARY = DESIGN.library
@@ -202,53 +192,6 @@ def test_longer_wires_cost_time_and_power(flat):
     assert far.power.cells == pytest.approx(near.power.cells)
     assert near.power_w.sum() * 1000 == pytest.approx(near.power.total)
     assert near.footprint_um2 == pytest.approx(flat.outline.width * flat.outline.height)
-
-
-def test_each_clock_is_a_tree_of_its_own(stacked):
-    wires, bonds = net_lengths(stacked)
-    gated = nets_named(DESIGN.netlist.nets, "array__clockgate0__o")
-    assert not {0, gated} & wires.keys() and bonds[0] == 1
-    activity, model = uniform_activity(DESIGN.netlist, DESIGN.library), default_wires(LIBRARY)
-    assert (activity.toggles[0], activity.toggles[gated]) == (2.0, 2 * PULSES)
-    trees = clock_tree_um(stacked)
-    um = {net: sum(tree.get(net, 0.0) for tree in trees) for net in (0, gated)}
-    assert 0 < um[gated] < um[0]
-    # Each has its own transitions, by hand as far as no repeater is needed.
-    assert max(um.values()) < model.span_um
-    half = 1.1**2 / 2
-    tree = sum(
-        activity.toggles[net] * half * (0.105 * um[net] + bonds.get(net, 0)) for net in (0, gated)
-    )
-    ends = estimate(DESIGN.netlist, LIBRARY, activity, 1000.0).clock
-    found = measure(stacked, activity, 1000.0, timing(stacked)).power.clock
-    assert found == pytest.approx(ends + tree / 1000)
-
-
-def test_gated_clock_goes_through_its_bond():
-    """By hand: from the gate over the bond to the middle of two flip-flops, and one on its tier."""
-    nets = {0: "clk", 1: "e", 2: "gck"}
-    instances = [Instance("gate", "CLKGATE_X1", {"CK": 0, "E": 1, "GCK": 2}, ())]
-    instances += [Instance(f"q{n}", "DFF_X1", {"D": 1, "CK": 2}, ()) for n in range(3)]
-    ports = {"clk": Port("input", (0,)), "e": Port("input", (1,))}
-    design = Design.of(Netlist("gated", ports, instances, nets), LIBRARY)
-    tiers = np.array([0, 1, 1, 0])
-    crossing = Crossing.of(design, tiers)
-    x, y = np.array([10.0, 50.0, 70.0, 10.0, 0.0, 0.0]), np.array([0.0, 14.0, 28.0, 42.0, 0.0, 0.0])
-    bond = np.array([30.0] * len(crossing)), np.array([7.0] * len(crossing))
-    placement = Placement(design, tiers, Outline(100.0, 56.0), x, y, crossing, *bond)
-    output = pin_offsets(LIBRARY["CLKGATE_X1"])["GCK"]
-    clock = pin_offsets(LIBRARY["DFF_X1"])["CK"]
-    gate, first, second, own = (
-        np.array([x[cell], y[cell]]) + (clock if cell else output) for cell in range(4)
-    )
-    middle, way = (first + second) / 2, np.array([30.0, 7.0])
-
-    def um(one, other):
-        return np.abs(one - other).sum()
-
-    below, above = (tree[2] for tree in clock_tree_um(placement))
-    assert below == pytest.approx(um(gate, own) + um(gate, way))
-    assert above == pytest.approx(um(way, middle) + um(first, middle) + um(second, middle))
 
 
 def test_temperature_of_even_power_is_known():

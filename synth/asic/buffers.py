@@ -33,7 +33,7 @@ def buffer_fanout(netlist: Netlist, library: Library, limit: int) -> Netlist:
             groups = [level[low : low + limit] for low in range(0, len(level), limit)]
             level = []
             for group in groups:
-                cell = _strong_enough(library, sum(load[1] + WIRE_FF for load in group))
+                cell = strong_enough(library, sum(load[1] + WIRE_FF for load in group))
                 source, output = (
                     next(p for p, pin in cell.pins.items() if pin.direction == way)
                     for way in ("input", "output")
@@ -72,15 +72,17 @@ def _crowded(netlist: Netlist, library: Library, limit: int) -> dict[int, list[t
     }
 
 
-def _strong_enough(library: Library, load_ff: float) -> Cell:
-    """Smallest buffer that drives a load in time, or the strongest."""
-    buffers = sorted(
-        (cell for cell in library.cells.values() if is_buffer(cell)), key=lambda c: c.area_um2
-    )
-    for cell in buffers:
-        if cell.ps_per_ff * load_ff <= LOAD_PS:
-            return cell
-    return buffers[-1]
+def buffers(library: Library) -> list[Cell]:
+    """Buffers of a library, the smallest first."""
+    found = [cell for cell in library.cells.values() if is_buffer(cell)]
+    return sorted(found, key=lambda cell: cell.area_um2)
+
+
+def strong_enough(library: Library, load_ff: float) -> Cell:
+    """Smallest buffer that drives a load in :data:`LOAD_PS`, or the strongest."""
+    found = buffers(library)
+    enough = [cell for cell in found if cell.ps_per_ff * load_ff <= LOAD_PS]
+    return (enough or found[-1:])[0]
 
 
 def is_buffer(cell: Cell) -> bool:

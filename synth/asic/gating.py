@@ -85,8 +85,8 @@ def clock_enables(netlist: Netlist, library: Library) -> dict[int, tuple[int, ..
 def size_gates(netlist: Netlist, library: Library) -> Netlist:
     """Netlist in which each clock gate is the smallest that drives its flip-flops in time.
 
-    What is too much for the strongest is left to it: a long clock wire has repeaters, as that of
-    the root has.
+    What is too much for the strongest is left to it: figures of placements have a tree of buffers
+    behind it.
     """
     gates = clock_gates(library)
     load_ff: Counter[int] = Counter()

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from golden.spec import SpecError
 
-from .buffers import is_buffer
+from .buffers import buffers
 from .cells import Library
 from .netlist import Netlist
 from .wires import Wires
@@ -63,10 +63,10 @@ class Timing:
 
 def default_wires(library: Library) -> Wires:
     """Wires with the library's strongest buffer as repeater."""
-    buffers = [cell for cell in library.cells.values() if is_buffer(cell)]
-    if not buffers:
+    found = buffers(library)
+    if not found:
         raise SpecError(f"library {library.name} has no buffer: one input, one output equal to it")
-    return Wires(min(buffers, key=lambda cell: cell.ps_per_ff))
+    return Wires(min(found, key=lambda cell: cell.ps_per_ff))
 
 
 def analyse(

@@ -133,6 +133,16 @@ class Design:
         return columns[:, 0], columns[:, 1]
 
     @cached_property
+    def pin_ff(self) -> np.ndarray:
+        """Load of each pin in fF, 0 for ports; float [pins]."""
+        return np.array(
+            [
+                self.masters[cell].pins[name].cap_ff if cell < self.instances else 0.0
+                for cell, name in zip(self.pin_cell.tolist(), self.pin_name, strict=True)
+            ]
+        )
+
+    @cached_property
     def driver_pin(self) -> np.ndarray:
         """Pin that drives each net, -1 if there is none; int64 [nets]."""
         found = np.full(self.nets, -1)

@@ -1,11 +1,10 @@
 """What a placement is worth: footprint, wire, memory access, power, temperature.
 
 Wires are as long as the half-perimeter of their net on each tier, with the resistance and
-capacitance of :mod:`synth.asic.wires`; each clock, gated or not, has a tree of its own on each
-tier. 2D and 3D are measured alike, at the same clock period.
+capacitance of :mod:`synth.asic.wires`; each clock, gated or not, has a tree of buffers
+(:mod:`synth.tiers.clock_tree`). 2D and 3D are measured alike, at the same clock period.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -15,8 +14,9 @@ from synth.asic.cells import Library
 from synth.asic.gating import clock_enables
 from synth.asic.netlist import Netlist
 from synth.asic.power import CLOCK_EDGES, Activity, Power, estimate
-from synth.asic.timing import MemoryPath, Timing, analyse, default_wires
+from synth.asic.timing import MemoryPath, Timing, analyse
 
+from .clock_tree import ClockTree, clock_trees
 from .design import Design
 from .placement.stack import Placement, wire_lengths
 from .thermal import temperatures
@@ -176,8 +176,13 @@ def memory_times(timed: Timing) -> dict[str, float]:
 def without_wires(design: Design, activity: Activity, period_ps: float) -> dict[str, float]:
     """Memories' times and power if no wire had a length: no placement can do better."""
     timed = analyse(design.netlist, design.library)
-    power = estimate(design.netlist, design.library, activity, period_ps)
-    return {**memory_times(timed), "period_ps": timed.period_ps, "power_mw": power.total}
+    power = estimate(design.netlist, design.library, activity, period_ps).total
+    nowhere = np.zeros((2, len(design.pin_cell))), np.zeros(len(design.pin_cell), np.int64)
+    (trees,) = clock_trees(
+        design, *nowhere, np.zeros((1, 2, design.nets)), np.zeros((1, design.nets))
+    )
+    power += sum(_clock_power(design, trees, activity, period_ps).values())
+    return {**memory_times(timed), "period_ps": timed.period_ps, "power_mw": power}
 
 
 def power_map(
@@ -204,58 +209,23 @@ def power_map(
         for cause, milliwatts in vars(found).items():
             total[cause] = total.get(cause, 0.0) + milliwatts
         watts[number] = found.total / 1000
-    # A clock's tree on a tier as a whole, for its repeaters are whole ones; spread over the tier.
-    model = default_wires(design.library)
-    crossing = placement.crossing
-    upwards = Counter(zip(crossing.lower.tolist(), crossing.net.tolist(), strict=True))
-    for tier, trees in enumerate(clock_tree_um(placement)):
-        for net, um in trees.items():
-            energy = model.energy_fj(um, design.library.voltage, upwards[tier, net])
-            tree = activity.toggles.get(net, CLOCK_EDGES) * energy / period_ps
-            total["clock"] += tree
-            watts[tier * GRID**2 : (tier + 1) * GRID**2] += tree / 1000 / GRID**2
+    # Buffers have no place, so a tree's power is spread over its tier.
+    trees = clock_trees(design, *pin_places(placement), *entries(placement))
+    for tier, mine in enumerate(trees):
+        inside = slice(tier * GRID**2, (tier + 1) * GRID**2)
+        for cause, milliwatts in _clock_power(design, mine, activity, period_ps).items():
+            total[cause] += milliwatts
+            watts[inside] += milliwatts / 1000 / GRID**2
     return Power(**total), watts.reshape(placement.count, GRID, GRID)
 
 
-def clock_tree_um(placement: Placement) -> list[dict[int, float]]:
-    """Wire of each clock's tree on each tier, by net: the port's clock and that of each clock gate.
-
-    A tree starts where its net enters the tier and ends at the clock pins there; halves are joined
-    at their middles, down to leaves. A bond to a further tier has a branch of its own.
-    """
-    design = placement.design
-    at, tier = pin_places(placement)
-    entry, before = entries(placement)
-    trees: list[dict[int, float]] = [{} for _ in range(placement.count)]
-    for net in np.flatnonzero(design.clock_nets):
-        pins = np.arange(design.starts[net], design.starts[net + 1])
-        sinks = pins[(pins != design.driver_pin[net]) & (design.pin_cell[pins] < design.instances)]
-        for place, known in enumerate(trees):
-            points = at[:, sinks[tier[sinks] == place]].T
-            um = _tree(points)
-            if len(points):
-                um += float(np.nansum(np.abs(points.mean(axis=0) - entry[place, :, net])))
-            for far in (place - 1, place + 1):
-                if 0 <= far < placement.count and before[far, net] > before[place, net]:
-                    um += float(before[far, net] - before[place, net])
-            if um:
-                known[int(net)] = um
-    return trees
-
-
-def _tree(points: np.ndarray) -> float:
-    total, open_groups = 0.0, [points]
-    while open_groups:
-        group = open_groups.pop()
-        if len(group) < 2:
-            continue
-        centre = group.mean(axis=0)
-        if len(group) <= 4:
-            total += float(np.abs(group - centre).sum())
-            continue
-        axis = int(np.argmax(np.ptp(group, axis=0)))
-        ordered = group[np.argsort(group[:, axis], kind="stable")]
-        for half in (ordered[: len(group) // 2], ordered[len(group) // 2 :]):
-            total += float(np.abs(half.mean(axis=0) - centre).sum())
-            open_groups.append(half)
-    return total
+def _clock_power(
+    design: Design, trees: Mapping[int, ClockTree], activity: Activity, period_ps: float
+) -> dict[str, float]:
+    """Power of trees by cause in mW."""
+    found = {"clock": 0.0, "leakage": 0.0}
+    for net, tree in trees.items():
+        toggles = activity.toggles.get(net, CLOCK_EDGES)
+        found["clock"] += toggles * tree.energy_fj(design.library) / period_ps
+        found["leakage"] += tree.leakage_nw * 1e-6
+    return found
