@@ -187,10 +187,49 @@ def test_3dblox_package_is_clean(package):
     assert all(len(line.split()) == 6 for line in up.read_text().splitlines())
 
 
-def test_3dblox_of_three_tiers_is_clean(tmp_path):
-    tiers = np.arange(DESIGN.instances) % 3
-    threedblox.write(shelf_placement(DESIGN, tiers), KIT, tmp_path, period_ps=1000.0)
+@pytest.fixture(scope="module")
+def three_tiers():
+    return shelf_placement(DESIGN, np.arange(DESIGN.instances) % 3)
+
+
+def test_3dblox_of_three_tiers_is_clean(three_tiers, tmp_path):
+    threedblox.write(three_tiers, KIT, tmp_path, period_ps=1000.0)
     assert check(tmp_path / "stack.3dbx") == []
+    # A shape of a net that only passes the middle tier is lost.
+    (passing,) = passing_nets(three_tiers)[:1]
+    path = tmp_path / "tier1.def"
+    path.write_text(re.sub(rf"(- {passing} [^;]*?PLACED \( )\d+", r"\g<1>7", path.read_text()))
+    assert any(f"pin {passing} has no shape" in one for one in check(tmp_path / "stack.3dbx"))
+
+
+def test_nets_that_pass_a_tier_have_a_pin_at_both_bonds(three_tiers, tmp_path):
+    passing = passing_nets(three_tiers)
+    assert len(passing) > 3
+    texts = deffile.tier_defs(three_tiers)
+    for name in passing:
+        pin = re.search(
+            rf"^- {name} \+ NET {name} \+ DIRECTION INPUT[^;]*;", texts["tier1.def"], re.M
+        )
+        assert pin[0].count("+ PORT\n") == pin[0].count("LAYER metal10") == 2
+        assert f"- {name} ( PIN {name} ) ;" in texts["tier1.def"]
+        assert f"  input {name};" in tier_verilog(DESIGN, three_tiers.tiers)["tier1.v"]
+    lefs, defs = [], []
+    for files, paths in (({**KIT.lefs, "bond.lef": bond_lef()}, lefs), (texts, defs)):
+        for name, text in files.items():
+            paths.append(tmp_path / name)
+            paths[-1].write_text(text)
+    assert read_layouts(lefs, defs) == []
+
+
+def passing_nets(placement):
+    """Names of inner nets between the bottom and the top of three tiers."""
+    side, nets = placement.tiers, DESIGN.netlist.nets
+    reached = {}
+    for cell, instance in enumerate(DESIGN.netlist.instances):
+        for net in instance.pins.values():
+            reached.setdefault(net, set()).add(int(side[cell]))
+    ports = {net for _, net in DESIGN.netlist.port_bits.values()}
+    return sorted(nets[net] for net, at in reached.items() if at == {0, 2} and net not in ports)
 
 
 BROKEN = {
@@ -219,7 +258,9 @@ BROKEN = {
     "pin's place": ("tier1.def", r"(- a_2 [^;]*PLACED \( )\d+", r"\g<1>7", "none of its bumps is"),
     "edge of tier 0": ("tier0.def", r"(- clk [^;]*PLACED \( )\d+ \d+", r"\g<1>7000 7000", "of its"),
     "not joined": ("top.v", r"(tier1 \(.*)\.a_2\(a\[2\]\), ", r"\1", "does not join a_2"),
-    "no way out": ("top.v", r"(tier0 \(.*\.a_2\()a\[2\]", r"\1w", "the DEF has no pin a_2"),
+    "no way out": ("top.v", r"(tier0 \(.*\.a_2\()a\[2\]", r"\1w", "pin a_2 is at"),
+    "lost bond": ("tier0.def", r"(- a_2 (?:[^;]*?PLACED){2} \( )\d+", r"\g<1>7", "at its bump"),
+    "lost edge": ("tier0.def", r"(- a_2 [^;]*?PLACED \( )\d+ \d+", r"\g<1>70 70", "reach the edge"),
     "no top module": ("top.v", "module small ", "module big ", "has no module small"),
     "no reference": ("stack.3dbx", "reference: small_tier1,", "", "key reference is missing"),
 }
@@ -256,9 +297,10 @@ def test_two_dies_alone(placement, tmp_path):
 def test_tiers_are_proven_to_be_the_flat_netlist(tmp_path):
     flat = tmp_path / "flat.v"
     flat.write_text(verilog(DESIGN.netlist, DESIGN.library))
-    for style in ("memory-on-logic", "logic-on-logic"):
+    stacks = [assign(DESIGN, style) for style in ("memory-on-logic", "logic-on-logic")]
+    for tiers in (*stacks, np.arange(DESIGN.instances) % 3):
         paths = []
-        for name, text in tier_verilog(DESIGN, assign(DESIGN, style)).items():
+        for name, text in tier_verilog(DESIGN, tiers).items():
             paths.append(tmp_path / name)
             paths[-1].write_text(text)
         proof = prove(DESIGN.netlist, DESIGN.library, flat, paths, tmp_path / "log")

@@ -39,33 +39,35 @@ def plain(name: str) -> str:
 
 
 def tier_ports(design: Design, tiers: np.ndarray) -> list[list[TierPort]]:
-    """Ports of each tier: its share of the nets that others have pins on, and of the top's ports.
+    """Ports of each tier: the nets that leave it for another tier or for the package.
 
-    Nets that have no port keep their names, so a flip-flop's output is called alike in the flat
-    netlist and in its tier.
+    A net that only passes a tier, as from a port of the design to a cell on top, is an input there
+    that nothing reads: bonds, or a bond and the edge, join at it. Nets that have no port keep their
+    names, so a flip-flop's output is called alike in the flat netlist and in its tier.
     """
     netlist = design.netlist
-    reaches: list[set[int]] = [set() for _ in range(design.nets)]
-    driver: dict[int, int] = {}
-    for index, instance in enumerate(netlist.instances):
-        tier, pins = int(tiers[index]), design.masters[index].pins
-        for pin, net in instance.pins.items():
-            reaches[net].add(tier)
-            if pins[pin].direction == "output":
-                driver[net] = tier
-    at_ports = {net: direction for direction, net in netlist.port_bits.values()}
+    low, high = design.span(tiers)
+    side = design.cell_tiers(tiers)
+    # What a port of the design drives comes to every tier from outside.
+    driven_by = [
+        int(side[design.pin_cell[pin]])
+        if pin >= 0 and design.pin_cell[pin] < design.instances
+        else None
+        for pin in design.driver_pin
+    ]
+    at_ports = {net for _, net in netlist.port_bits.values()}
     used = {netlist.nets[net] for net in range(design.nets) if net not in at_ports}
     ports: list[list[TierPort]] = [[] for _ in range(int(tiers.max(initial=0)) + 1)]
-    for net, touched in enumerate(reaches):
-        if len(touched) < 2 and net not in at_ports:
+    for net in range(design.nets):
+        if low[net] == high[net] and net not in at_ports:
             continue
         name = plain(netlist.nets[net])
         if net in at_ports:
             while name in used:
                 name += "_"
             used.add(name)
-        for tier in sorted(touched):
-            direction = "output" if driver.get(net) == tier else "input"
+        for tier in range(low[net], high[net] + 1):
+            direction = "output" if driven_by[net] == tier else "input"
             ports[tier].append(TierPort(name, direction, net))
     return ports
 
@@ -76,12 +78,12 @@ def tier_netlist(design: Design, tiers: np.ndarray, tier: int, ports: list[TierP
     chosen = [one for one, at in zip(netlist.instances, tiers, strict=True) if at == tier]
     names = dict(netlist.nets)
     names |= {port.net: port.name for port in ports}
-    kept = sorted({net for one in chosen for net in one.pins.values()})
+    kept = {net for one in chosen for net in one.pins.values()} | {port.net for port in ports}
     return Netlist(
         tier_name(netlist.name, tier),
         {port.name: Port(port.direction, (port.net,)) for port in ports},
         chosen,
-        {net: names[net] for net in kept},
+        {net: names[net] for net in sorted(kept)},
     )
 
 

@@ -245,9 +245,9 @@ def _ports(folder: Path, tree: dict, placed: dict, regions: dict[str, _Region]) 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Net and place of each pin of a placed DEF, its nets, and its box in x and y."""
+    """Net and places of each pin of a placed DEF, its nets, and its box in x and y."""
 
-    pins: dict[str, tuple[str, float, float]]
+    pins: dict[str, tuple[str, list[tuple[float, float]]]]
     nets: set[str]
     box: tuple[float, float, float, float]
 
@@ -260,13 +260,14 @@ class _Layout:
             re.search(rf"^{kind} \d+ ;(.*?)^END {kind}", text, _BLOCK)[1]
             for kind in ("PINS", "NETS")
         )
-        rows = re.findall(
-            r"^- (\S+) \+ NET (\S+)[^;]*? \+ (?:PLACED|FIXED) \( (\S+) (\S+) \)", pins, _BLOCK
-        )
         x, y = at
+        found = {}
+        for pin, net, shapes in re.findall(r"^- (\S+) \+ NET (\S+)([^;]*);", pins, _BLOCK):
+            places = re.findall(r"\+ (?:PLACED|FIXED) \( (\S+) (\S+) \)", shapes)
+            found[pin] = net, [(int(px) / units + x, int(py) / units + y) for px, py in places]
         left, low, right, high = (int(corner) / units for corner in corners.groups())
         return cls(
-            {pin: (net, int(px) / units + x, int(py) / units + y) for pin, net, px, py in rows},
+            found,
             set(re.findall(r"^- (\S+)", nets, re.MULTILINE)),
             (left + x, low + y, right + x, high + y),
         )
@@ -296,14 +297,27 @@ def _against_def(sides: list[list[_Bump]], layout: _Layout, edge: set[str] | Non
             if bump.net != net
         ]
         if pin is None:
-            reached = sum(any(bump.port == port for bump in side) for side in sides)
-            if port in layout.nets or reached + (port in (edge or ())) < 2:
-                problems.append(f"the DEF has no pin {port}")
+            problems.append(f"the DEF has no pin {port}")
             continue
         if net not in layout.nets:
             problems.append(f"the DEF has no net {net}")
-        _, x, y = pin
-        near = any(abs(bump.x - x) < _GRID_UM > abs(bump.y - y) for bump in mine)
-        if not near and (port not in (edge or ()) or not layout.at_edge(x, y)):
-            problems.append(f"pin {port} is at ({x:g}, {y:g}), none of its bumps is")
+        places = pin[1]
+        problems += [
+            f"pin {port} has no shape at its bump {bump.name}"
+            for bump in mine
+            if not any(_near(bump, place) for place in places)
+        ]
+        wanted = port in (edge or ())
+        alone = [place for place in places if not any(_near(bump, place) for bump in mine)]
+        problems += [
+            f"pin {port} is at ({x:g}, {y:g}), none of its bumps is"
+            for x, y in alone
+            if not (wanted and layout.at_edge(x, y))
+        ]
+        if wanted and not any(layout.at_edge(*place) for place in places):
+            problems.append(f"pin {port} does not reach the edge")
     return problems
+
+
+def _near(bump: _Bump, place: tuple[float, float]) -> bool:
+    return abs(bump.x - place[0]) < _GRID_UM > abs(bump.y - place[1])

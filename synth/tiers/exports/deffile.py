@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from synth.asic.cells import Library
 from synth.asic.netlist import Netlist
 
+from ..design import PORT_TIER
 from ..placement.stack import Outline, Placement, port_places
 from ..verilog import TierPort, tier_netlist, tier_ports
 
@@ -17,7 +18,7 @@ _PIN_UM, _BOND_UM = 0.07, 0.4
 
 @dataclass(frozen=True)
 class PlacedPin:
-    """A pin of the DEF: port, direction, centre in um, and whether it is a bond."""
+    """Shape of a pin of the DEF: port, direction, centre in um, and whether it is a bond."""
 
     name: str
     direction: str
@@ -73,14 +74,22 @@ def def_text(
 
 
 def _pins(pins: list[PlacedPin], units: int) -> list[str]:
-    lines = [f"PINS {len(pins)} ;"]
+    """Pins in order; those of one name are shapes of one pin."""
+    shapes: dict[str, list[PlacedPin]] = defaultdict(list)
     for pin in pins:
-        layer, half = (BOND_LAYER, _BOND_UM) if pin.bond else (PIN_LAYER, _PIN_UM)
-        lines += [
-            f"- {pin.name} + NET {pin.name} + DIRECTION {pin.direction.upper()} + USE SIGNAL",
-            f"  + LAYER {layer} {_at(-half, -half, units)} {_at(half, half, units)}",
-            f"  + PLACED {_at(pin.x, pin.y, units)} N ;",
-        ]
+        shapes[pin.name].append(pin)
+    lines = [f"PINS {len(shapes)} ;"]
+    for name, mine in shapes.items():
+        direction = mine[0].direction.upper()
+        lines.append(f"- {name} + NET {name} + DIRECTION {direction} + USE SIGNAL")
+        for pin in mine:
+            layer, half = (BOND_LAYER, _BOND_UM) if pin.bond else (PIN_LAYER, _PIN_UM)
+            lines += ["  + PORT"] * (len(mine) > 1)
+            lines += [
+                f"  + LAYER {layer} {_at(-half, -half, units)} {_at(half, half, units)}",
+                f"  + PLACED {_at(pin.x, pin.y, units)} N",
+            ]
+        lines[-1] += " ;"
     return [*lines, "END PINS"]
 
 
@@ -126,23 +135,21 @@ def bond_places(placement: Placement) -> dict[tuple[int, int], tuple[float, floa
 
 
 def tier_pins(placement: Placement, tier: int, ports: list[TierPort]) -> list[PlacedPin]:
-    """Ports of a tier: at a bond if the net crosses there, otherwise at the edge."""
+    """Shapes of a tier's ports: at every bond of their net there, and at the bottom tier's edge."""
     bonds = bond_places(placement)
-    edge = {
-        net: pin
-        for pin, (_, net) in zip(
-            flat_pins(placement), placement.design.netlist.port_bits.values(), strict=True
+    bits = placement.design.netlist.port_bits.values()
+    pins = zip(flat_pins(placement), bits, strict=True)
+    edge = {net: (pin.x, pin.y) for pin, (_, net) in pins if tier == PORT_TIER}
+    return [
+        PlacedPin(port.name, port.direction, *at, bond=bond)
+        for port in ports
+        for at, bond in (
+            (edge.get(port.net), False),
+            (bonds.get((port.net, tier - 1)), True),
+            (bonds.get((port.net, tier)), True),
         )
-    }
-    found = []
-    for port in ports:
-        at = bonds.get((port.net, tier)) or bonds.get((port.net, tier - 1))
-        if at is None or (tier == 0 and port.net in edge):
-            at, bond = (edge[port.net].x, edge[port.net].y), False
-        else:
-            bond = True
-        found.append(PlacedPin(port.name, port.direction, *at, bond=bond))
-    return found
+        if at is not None
+    ]
 
 
 def tier_defs(placement: Placement) -> dict[str, str]:

@@ -3,8 +3,7 @@
 Tier 0 lies face up on the package; every other tier lies face down on the one below: the first pair
 is bonded face to face, further tiers face to back. OpenROAD reads a tier's DEF from its ChipletDef.
 
-A net that passes a tier without a pin there has a port in the stub of that tier and in its bump
-maps, none in its DEF: OpenROAD adds the port and joins the bumps.
+A port of a tier has a shape in its DEF at each of its bumps, also where its net only passes.
 """
 
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from synth.asic.lef import BOND_MACRO, bond_lef
 
 from ..placement.stack import Placement
-from ..verilog import TierPort, tier_name, tier_ports, tier_verilog, top_verilog
+from ..verilog import tier_name, tier_ports, tier_verilog, top_verilog
 from .deffile import tier_defs
 from .kit import Kit
 from .seed import sdc
@@ -28,7 +27,7 @@ def write(placement: Placement, kit: Kit, folder: Path, *, period_ps: float) -> 
     files |= tier_defs(placement)
     ports = tier_ports(design, placement.tiers)
     names = {port.net: port.name for mine in ports for port in mine}
-    files["top.v"] = top_verilog(design, _with_passing(placement, ports, names), stubs=True)
+    files["top.v"] = top_verilog(design, ports, stubs=True)
     files["bond.lef"] = bond_lef()
     kit.write(folder)
     for tier in range(count):
@@ -40,21 +39,6 @@ def write(placement: Placement, kit: Kit, folder: Path, *, period_ps: float) -> 
     files["stack.3dbx"] = _stack(placement)
     for file, text in files.items():
         (folder / file).write_text(text)
-
-
-def _with_passing(
-    placement: Placement, ports: list[list[TierPort]], names: dict[int, str]
-) -> list[list[TierPort]]:
-    """Ports of each tier, and an input for each net that is bonded there but has no pin."""
-    crossing = placement.crossing
-    known = [{port.net for port in mine} for mine in ports]
-    passing: list[list[TierPort]] = [[] for _ in ports]
-    for net, lower in zip(crossing.net.tolist(), crossing.lower.tolist(), strict=True):
-        for tier in (lower, lower + 1):
-            if net not in known[tier]:
-                known[tier].add(net)
-                passing[tier].append(TierPort(names[net], "input", net))
-    return [mine + more for mine, more in zip(ports, passing, strict=True)]
 
 
 def _bump_map(placement: Placement, lower: int, names: dict[int, str]) -> str:
