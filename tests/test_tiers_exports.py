@@ -129,7 +129,7 @@ def test_seed_lists_every_instance_and_no_port(placement, tmp_path):
     keys = re.findall(r"export (\w+) =", (config / "config.mk").read_text())
     assert {"DESIGN_NAME", "PLATFORM", "SC_LEF_UPPER_COVER", "ADDITIONAL_LIBS"} <= set(keys)
     named = re.findall(r"\$\(DESIGN_DIR\)/(\S+)", (config / "config.mk").read_text())
-    assert set(named) == {"macros.lef", "macros.lib"}
+    assert {"macros.lef", "macros.upper.cover.lef", "macros.bottom.lib"} <= set(named)
     assert all((config / name).is_file() for name in named)
 
 

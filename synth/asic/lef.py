@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from .cells import Cell, Library
 
@@ -27,10 +28,33 @@ _PIN_UM = 0.07
 _TRACK_UM = 0.14
 _COLUMN_UM = 0.28
 
+# Lower and upper edge of a macro's supply bars, from its edge.
+_BAR_UM = (0.14, 0.28)
+
 _START = """VERSION 5.8 ;
 BUSBITCHARS "[]" ;
 DIVIDERCHAR "/" ;
 """
+
+
+@dataclass(frozen=True)
+class MacroView:
+    """How a LEF shows macros.
+
+    Members
+    -------
+    layer : name of a routing layer, with ``{}`` for its number
+    cover : whether they are of CLASS COVER, which takes no room, instead of BLOCK
+    blocked : whether they obstruct wires on the four lowest layers: on the lower two everywhere,
+        on the upper two between the columns of pins and the supplies, so that each pin is reached
+    """
+
+    layer: str = "metal{}"
+    cover: bool = False
+    blocked: bool = False
+
+
+_PLAIN = MacroView()
 
 
 def tech_lef(library: Library) -> str:
@@ -64,11 +88,11 @@ def tech_lef(library: Library) -> str:
     return "\n".join([*lines, "END LIBRARY", ""])
 
 
-def cells_lef(library: Library, names: Iterable[str]) -> str:
-    """Write the macros of the cells named."""
+def cells_lef(library: Library, names: Iterable[str], view: MacroView = _PLAIN) -> str:
+    """Write the macros of the cells named; the view is that of memories, not of standard cells."""
     lines = [_START.rstrip()]
     for name in names:
-        lines += _cell(library[name], library.site)
+        lines += _cell(library[name], library.site, view)
     return "\n".join([*lines, "END LIBRARY", ""])
 
 
@@ -115,10 +139,11 @@ def _macro_offsets(cell: Cell, names: list[str]) -> dict[str, tuple[float, float
     return found
 
 
-def _cell(cell: Cell, site: str) -> list[str]:
+def _cell(cell: Cell, site: str, view: MacroView) -> list[str]:
+    block = "COVER" if view.cover else "BLOCK"
     lines = [
         f"MACRO {cell.name}",
-        f"  CLASS {'BLOCK' if cell.macro else 'CORE'} ;",
+        f"  CLASS {block if cell.macro else 'CORE'} ;",
         f"  FOREIGN {cell.name} 0 0 ;",
         "  ORIGIN 0 0 ;",
         f"  SIZE {cell.width_um:g} BY {cell.height_um:g} ;",
@@ -127,7 +152,7 @@ def _cell(cell: Cell, site: str) -> list[str]:
     if not cell.macro:
         lines.append(f"  SITE {site} ;")
     half = _PIN_UM / 2
-    layer = "metal3" if cell.macro else "metal1"
+    layer = view.layer.format(3) if cell.macro else "metal1"
     for name, (x, y) in pin_offsets(cell).items():
         pin = cell.pins[name]
         use = "CLOCK" if pin.is_clock else "SIGNAL"
@@ -135,21 +160,45 @@ def _cell(cell: Cell, site: str) -> list[str]:
         lines += _pin(name, pin.direction.upper(), use, layer, box)
     rail = 0.17 / 2
     for name, use, y in (("VDD", "POWER", cell.height_um), ("VSS", "GROUND", 0.0)):
-        low, high = (y - rail, y + rail) if not cell.macro else (abs(y - 0.14), abs(y - 0.28))
-        box = (0.0, min(low, high), cell.width_um, max(low, high))
-        lines += _pin(name, "INOUT", use, "metal4" if cell.macro else "metal1", box)
+        low, high = (y - rail, y + rail)
+        if cell.macro:
+            low, high = sorted(abs(y - edge) for edge in _BAR_UM)
+        box = (0.0, low, cell.width_um, high)
+        lines += _pin(name, "INOUT", use, view.layer.format(4) if cell.macro else "metal1", box)
+    if cell.macro and view.blocked:
+        lines += _obstructions(cell, view)
     return [*lines, f"END {cell.name}"]
 
 
+def _obstructions(cell: Cell, view: MacroView) -> list[str]:
+    # A column's room beside pins and bars is more than any layer's spacing.
+    reach, bar = _PIN_UM / 2 + _COLUMN_UM, _BAR_UM[1] + _COLUMN_UM
+    middle = cell.width_um / 2
+    places = [x for x, _ in pin_offsets(cell).values()]
+    left = max((x + reach for x in places if x < middle), default=0.0)
+    right = min((x - reach for x in places if x >= middle), default=cell.width_um)
+    inner = (left, bar, right, cell.height_um - bar)
+    boxes = dict.fromkeys((1, 2), (0.0, 0.0, cell.width_um, cell.height_um))
+    if left < right and inner[1] < inner[3]:
+        boxes |= dict.fromkeys((3, 4), inner)
+    lines = ["  OBS"]
+    for number, box in boxes.items():
+        lines += [f"    LAYER {view.layer.format(number)} ;", f"      RECT {_corners(box)} ;"]
+    return [*lines, "  END"]
+
+
+def _corners(box: tuple[float, ...]) -> str:
+    return " ".join(f"{round(corner, 4):.10g}" for corner in box)
+
+
 def _pin(name: str, way: str, use: str, layer: str, box: tuple[float, ...]) -> list[str]:
-    corners = " ".join(f"{round(corner, 4):.10g}" for corner in box)
     return [
         f"  PIN {name}",
         f"    DIRECTION {way} ;",
         f"    USE {use} ;",
         "    PORT",
         f"      LAYER {layer} ;",
-        f"        RECT {corners} ;",
+        f"        RECT {_corners(box)} ;",
         "    END",
         f"  END {name}",
     ]

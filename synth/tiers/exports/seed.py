@@ -1,9 +1,7 @@
 """Seed directory of TaiWei-Pin-3D: floorplan with pins, netlist, constraints and partition.
 
-The cells are the platform's: the rows name its site, and the configuration its LEF files. On the
-3D platform each master has a suffix for its tier, and each tier's macros have a block and a cover
-LEF. The memories' files here have no tiers, so the 3D steps of a design with memories need such
-files from elsewhere, in place of these.
+The cells are the platform's: the rows name its site, the pins its layers, and the configuration
+its LEF files. The memories are ours; :mod:`.tier_macros` writes them for both tiers.
 """
 
 from collections.abc import Sequence
@@ -14,8 +12,9 @@ from golden.spec import SpecError
 from synth.asic.netlist import verilog
 
 from ..placement.stack import Placement
-from .deffile import flat_def
+from .deffile import PIN_LAYER, flat_def
 from .kit import Kit
+from .tier_macros import LAYERS, LEF, LIBERTY, config_lines, macro_files
 
 PLATFORM = "nangate45_3D"
 SITE = "FreePDK45_38x28_10R_NP_162NW_34O"
@@ -28,7 +27,8 @@ def write(
 ) -> None:
     """Write ``results/.../seed`` and ``designs/.../config*.mk`` below a folder.
 
-    The platform has the cells; the memories' LEF and Liberty are written beside the configuration.
+    The platform has the cells; the memories' LEF and Liberty are written beside the configuration,
+    for each tier and without one.
 
     Raises
     ------
@@ -46,15 +46,27 @@ def write(
     (seed / "1_synth.sdc").write_text(sdc(name, period_ps))
     library = replace(design.library, site=SITE)
     floorplan = replace(placement, design=replace(design, library=library))
-    (seed / "2_2_floorplan_io.def").write_text(flat_def(floorplan, placed=False))
+    # The floorplan has the ports' layer alone, in our name for it.
+    text = flat_def(floorplan, placed=False).replace(
+        f"+ LAYER {PIN_LAYER} ", f"+ LAYER {LAYERS[''].format(PIN_LAYER.removeprefix('metal'))} "
+    )
+    (seed / "2_2_floorplan_io.def").write_text(text)
     (seed / "2_2_floorplan_io.v").write_text(verilog(design.netlist, design.library))
     (seed / "partition.txt").write_text(partition_text(placement))
-    macros = kit.macros() if design.macro.any() else {}
-    for file, text in macros.items():
-        (config / file).write_text(text)
+    macros = sorted(cell for cell in design.netlist.cells() if library[cell].macro)
+    if macros:
+        _, liberty = kit.macros().values()
+        for file, text in {**macro_files(library, macros), LIBERTY: liberty}.items():
+            (config / file).write_text(text)
     percent = round(100 * utilisation)
-    (config / "config2d.mk").write_text(_config_2d(name, percent, list(macros)))
-    (config / "config.mk").write_text(_config_3d(name, percent, list(macros)))
+    flat, tiers = _config_2d(name, percent), _config_3d(name, percent)
+    if macros:
+        # The flow itself names the folder of all designs alone.
+        home = f"DESIGN_DIR = $(DESIGN_HOME)/{PLATFORM}/{name}"
+        flat += [home, *macro_lines([LEF, LIBERTY])]
+        tiers += [home, *config_lines()]
+    (config / "config2d.mk").write_text("\n".join([*flat, ""]))
+    (config / "config.mk").write_text("\n".join([*tiers, ""]))
 
 
 def partition_text(placement: Placement) -> str:
@@ -77,35 +89,35 @@ def sdc(name: str, period_ps: float, clocks: Sequence[str] = ("clk",)) -> str:
     )
 
 
-def _config_2d(name: str, percent: int, macros: list[str]) -> str:
-    lines = [
+def _config_2d(name: str, percent: int) -> list[str]:
+    seed = f"$(WORK_HOME)/results/{PLATFORM}/{name}/seed"
+    return [
         f"export DESIGN_NAME = {name}",
         f"export PLATFORM = {PLATFORM.removesuffix('_3D')}",
-        "export VERILOG_FILES = $(RESULTS_DIR)/seed/2_2_floorplan_io.v",
+        f"export VERILOG_FILES = {seed}/2_2_floorplan_io.v",
         "export SYNTH_NETLIST_FILES = $(VERILOG_FILES)",
-        "export SDC_FILE = $(RESULTS_DIR)/seed/1_synth.sdc",
+        f"export SDC_FILE = {seed}/1_synth.sdc",
         f"export CORE_UTILIZATION = {percent}",
         "export CORE_MARGIN = 0",
         "export ASPECT_RATIO = 1",
         "export PLACE_DENSITY_LB_ADDON = 0.05",
         "export TNS_END_PERCENT = 100",
     ]
-    return "\n".join([*lines, *macro_lines(macros), ""])
 
 
-def macro_lines(macros: list[str], kinds: Sequence[str] = ("LEFS",)) -> list[str]:
+def macro_lines(macros: list[str]) -> list[str]:
     """Lines of a configuration that name the macros' LEF and Liberty; none without macros."""
     if not macros:
         return []
     lef, liberty = macros
     return [
-        *(f"export ADDITIONAL_{kind} = $(DESIGN_DIR)/{lef}" for kind in kinds),
+        f"export ADDITIONAL_LEFS = $(DESIGN_DIR)/{lef}",
         f"export ADDITIONAL_LIBS = $(DESIGN_DIR)/{liberty}",
     ]
 
 
-def _config_3d(name: str, percent: int, macros: list[str]) -> str:
-    lines = [
+def _config_3d(name: str, percent: int) -> list[str]:
+    return [
         f"export DESIGN_NAME = {name}",
         f"export PLATFORM = {PLATFORM}",
         f"export CORE_UTILIZATION = {percent}",
@@ -115,13 +127,6 @@ def _config_3d(name: str, percent: int, macros: list[str]) -> str:
         "export MACRO_PLACE_HALO_UPPER = 1.4 1.4",
         "export MACRO_PLACE_HALO_BOTTOM = 1.4 1.4",
     ]
-    if macros:
-        lines += [
-            "# The memories have no tier: the 3D steps need a LEF and Liberty with masters *_upper",
-            "# and *_bottom, and a LEF of CLASS COVER for each tier, in place of these.",
-        ]
-    kinds = ("LEFS", "LEFS_UPPER_COVER", "LEFS_BOTTOM_COVER")
-    return "\n".join([*lines, *macro_lines(macros, kinds), ""])
 
 
 def _lef(tier: str, kind: str = "") -> str:
