@@ -49,7 +49,10 @@ def test_verilog_has_every_instance_once_under_its_name(placement):
     assert sorted(found) == sorted(NAMES)
     crossing = {DESIGN.netlist.nets[net] for net in placement.crossing.net}
     inner = {name for name in crossing if "[" not in name and name != "clk"}
-    assert inner == set(re.findall(r"^  wire (\w+);", files["top.v"], re.M))
+    wires = set(re.findall(r"^  wire (\w+);", files["top.v"], re.M))
+    # A port of the design goes on to the next tier by a wire of its own.
+    assert inner == {name for name in wires if not name.endswith("__bond0")}
+    assert "a_2__bond0" in wires and "  assign a_2__up = a_2;" in files["tier0.v"]
 
 
 def test_recount_agrees_and_sees_a_change(placement, tmp_path):
@@ -182,9 +185,15 @@ def test_3dblox_package_is_clean(package):
     named = re.findall(r"[\w.]+\.(?:lef|lib|def)\b", (package / "stack.3dbv").read_text())
     assert set(named) == {*KIT.lefs, *KIT.liberties, "bond.lef", "tier0.def", "tier1.def"}
     assert all((package / name).is_file() for name in named)
-    up, down = (package / f"{name}.bmap" for name in ("tier0_up", "tier1_down"))
-    assert up.read_text() == down.read_text()
-    assert all(len(line.split()) == 6 for line in up.read_text().splitlines())
+    up, down = (
+        [line.split() for line in (package / f"{name}.bmap").read_text().splitlines()]
+        for name in ("tier0_up", "tier1_down")
+    )
+    # Bump, place and net are the same on both sides; the ports need not be.
+    assert [line[:4] + line[5:] for line in up] == [line[:4] + line[5:] for line in down]
+    assert len({line[4] for line in up}) == len(up) == len(down)
+    assert ["hb0_a_2", "HBT"] in [line[:2] for line in up]
+    assert {line[4] for line in up if line[5] == "a_2"} == {"a_2__up"}
 
 
 @pytest.fixture(scope="module")
@@ -192,27 +201,59 @@ def three_tiers():
     return shelf_placement(DESIGN, np.arange(DESIGN.instances) % 3)
 
 
+def test_clocks_of_a_tier_are_the_ports_at_which_they_enter(package, placement):
+    """The gate of `array` is at the bottom, and so are its flip-flops: one clock goes up."""
+    assert "-name clk -period 1.0000 [get_ports {clk}]" in (package / "tier0.sdc").read_text()
+    moved = placement.tiers.copy()
+    gated = [n for n, one in enumerate(DESIGN.netlist.instances) if one.name.startswith("array__q")]
+    moved[gated[0]] = 1
+    threedblox.write(shelf_placement(DESIGN, moved), KIT, package, period_ps=1000.0)
+    (ports,) = re.findall(r"\[get_ports \{(.*)\}\]", (package / "tier1.sdc").read_text())
+    assert sorted(ports.split()) == ["array__clockgate0__o", "clk"]
+
+
 def test_3dblox_of_three_tiers_is_clean(three_tiers, tmp_path):
     threedblox.write(three_tiers, KIT, tmp_path, period_ps=1000.0)
     assert check(tmp_path / "stack.3dbx") == []
-    # A shape of a net that only passes the middle tier is lost.
-    (passing,) = passing_nets(three_tiers)[:1]
-    path = tmp_path / "tier1.def"
-    path.write_text(re.sub(rf"(- {passing} [^;]*?PLACED \( )\d+", r"\g<1>7", path.read_text()))
-    assert any(f"pin {passing} has no shape" in one for one in check(tmp_path / "stack.3dbx"))
+    text = (tmp_path / "stack.3dbv").read_text()
+    assert re.findall(r"tsv: (\w+)", text) == ["true", "true", "false"]
+    (tmp_path / "stack.3dbv").write_text(text.replace("tsv: true", "tsv: false"))
+    assert "chiplet small_tier1, region up: bumps on the back need tsv: true" in check(
+        tmp_path / "stack.3dbx"
+    )
 
 
-def test_nets_that_pass_a_tier_have_a_pin_at_both_bonds(three_tiers, tmp_path):
+def test_every_bond_is_one_net_of_the_top_by_ports_of_one_bump(three_tiers, tmp_path):
+    """As OpenROAD reads it: a port has one bump, and the top's nets join ports."""
+    threedblox.write(three_tiers, KIT, tmp_path, period_ps=1000.0)
+    top = (tmp_path / "top.v").read_text()
+    joined, bumps = {}, {}
+    for tier in range(3):
+        (pins,) = re.findall(rf"^  small_tier{tier} tier{tier} \((.*)\);", top, re.M)
+        joined |= {(tier, port): net for port, net in re.findall(r"\.(\w+)\(([^)]*)\)", pins)}
+        for path in tmp_path.glob(f"tier{tier}_*.bmap"):
+            for _, _, x, y, port, _ in map(str.split, path.read_text().splitlines()):
+                assert (tier, port) not in bumps
+                lower = tier if path.stem.endswith("_up") else tier - 1
+                bumps[tier, port] = float(x), float(y), lower
+    met = {}
+    for port, (x, y, lower) in bumps.items():
+        met.setdefault((lower, x, y), []).append(joined[port])
+    assert len(met) == len(three_tiers.crossing)
+    assert all(len(nets) == 2 and len(set(nets)) == 1 for nets in met.values())
+
+
+def test_nets_that_pass_a_tier_have_a_port_at_both_bonds(three_tiers, tmp_path):
     passing = passing_nets(three_tiers)
     assert len(passing) > 3
     texts = deffile.tier_defs(three_tiers)
+    middle = tier_verilog(DESIGN, three_tiers.tiers)["tier1.v"]
     for name in passing:
-        pin = re.search(
-            rf"^- {name} \+ NET {name} \+ DIRECTION INPUT[^;]*;", texts["tier1.def"], re.M
-        )
-        assert pin[0].count("+ PORT\n") == pin[0].count("LAYER metal10") == 2
-        assert f"- {name} ( PIN {name} ) ;" in texts["tier1.def"]
-        assert f"  input {name};" in tier_verilog(DESIGN, three_tiers.tiers)["tier1.v"]
+        assert f"- {name} ( PIN {name} ) ( PIN {name}__up ) ;" in texts["tier1.def"]
+        assert f"- {name}__up + NET {name} + " in texts["tier1.def"]
+        ways = dict(re.findall(rf"^  (input|output) ({name}(?:__up)?);", middle, re.M))
+        assert sorted(ways) == ["input", "output"]
+        assert f"  assign {ways['output']} = {ways['input']};" in middle
     lefs, defs = [], []
     for files, paths in (({**KIT.lefs, "bond.lef": bond_lef()}, lefs), (texts, defs)):
         for name, text in files.items():
@@ -252,15 +293,14 @@ BROKEN = {
     "bump moved": ("tier1_down.bmap", r"HBT (\S+)", "HBT 1.000", "has no partner"),
     "same name": ("tier0_up.bmap", r"\S+(.*\n)(\S+)", r"\2\1\2", "2 bumps are called"),
     "no port": ("tier0_up.bmap", r"\S+ (\S+\n)", r"other \1", "the DEF has no pin other"),
-    "port's net": ("tier0_up.bmap", r"a_2\n", "a[2]\n", "is on net a[2], its port on a_2"),
+    "port's net": ("tier1_down.bmap", r"a_2\n", "a[2]\n", "is on net a[2], its port on a_2"),
     "net of the DEF": ("tier1.def", r"(?s)(\nNETS.*\n- )a_2 ", r"\1a[2] ", "has no net a_2"),
     "pin of the DEF": ("tier1.def", r"- a_2 \+", "- b_2 +", "the DEF has no pin a_2"),
-    "pin's place": ("tier1.def", r"(- a_2 [^;]*PLACED \( )\d+", r"\g<1>7", "none of its bumps is"),
-    "edge of tier 0": ("tier0.def", r"(- clk [^;]*PLACED \( )\d+ \d+", r"\g<1>7000 7000", "of its"),
-    "not joined": ("top.v", r"(tier1 \(.*)\.a_2\(a\[2\]\), ", r"\1", "does not join a_2"),
-    "no way out": ("top.v", r"(tier0 \(.*\.a_2\()a\[2\]", r"\1w", "pin a_2 is at"),
-    "lost bond": ("tier0.def", r"(- a_2 (?:[^;]*?PLACED){2} \( )\d+", r"\g<1>7", "at its bump"),
-    "lost edge": ("tier0.def", r"(- a_2 [^;]*?PLACED \( )\d+ \d+", r"\g<1>70 70", "reach the edge"),
+    "pin's place": ("tier1.def", r"(- a_2 [^;]*PLACED \( )\d+", r"\g<1>7", "its bump is not"),
+    "edge of tier 0": ("tier0.def", r"(- clk [^;]*PLACED \( )\d+ \d+", r"\g<1>7000 7000", "edge"),
+    "not joined": ("top.v", r"(tier1 \(.*)\.a_2\(a_2__bond0\), ", r"\1", "does not join a_2"),
+    "joined elsewhere": ("top.v", r"(tier1 \(.*\.a_2\()a_2__bond0", r"\1a[2]", "tier0.a_2__up bel"),
+    "two bumps": ("tier0_up.bmap", r"(\S+ \S+\n)(.*) \S+ \S+\n", r"\1\2 \1", "are at port"),
     "no top module": ("top.v", "module small ", "module big ", "has no module small"),
     "no reference": ("stack.3dbx", "reference: small_tier1,", "", "key reference is missing"),
 }

@@ -130,7 +130,6 @@ def test_seed_names_the_platforms_cells_and_site(placement, tmp_path):
         files = f"lef_bottom/{cells}.bottom{bottom}.lef", f"lef_upper/{cells}.upper{upper}.lef"
         named = " ".join(f"$(PLATFORM_DIR)/{file}" for file in files)
         assert f"export SC_LEF_{key}_COVER = {named}\n" in config
-    assert "# The memories have no tier" in config
     floorplan = tmp_path / "results/nangate45_3D/small/seed/2_2_floorplan_io.def"
     sites = set(re.findall(r"^ROW \S+ (\S+) ", floorplan.read_text(), re.MULTILINE))
     assert sites == {"FreePDK45_38x28_10R_NP_162NW_34O"}

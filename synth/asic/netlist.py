@@ -83,10 +83,10 @@ class Netlist:
 
     @cached_property
     def port_bits(self) -> dict[str, tuple[str, int]]:
-        """Direction and net of each bit of each port, by its name."""
+        """Direction and net of each bit of each port, by its name: that of the net in a vector."""
         return {
-            self.nets[net]: (port.direction, net)
-            for port in self.ports.values()
+            name if len(port.nets) == 1 else self.nets[net]: (port.direction, net)
+            for name, port in self.ports.items()
             for net in port.nets
         }
 
@@ -231,13 +231,21 @@ def from_yosys(tree: dict, top: str, library: Library) -> Netlist:
 
 
 def verilog(netlist: Netlist, library: Library) -> str:
-    """Write the netlist as one structural Verilog module."""
+    """Write the netlist as one structural Verilog module.
+
+    A net may have several ports of one bit; those that do not have its name are joined to it.
+    """
     lines = [f"module {netlist.name} ({', '.join(netlist.ports)});"]
     for name, port in netlist.ports.items():
         vector = f"[{len(port.nets) - 1}:0] " if len(port.nets) > 1 else ""
         lines.append(f"  {port.direction} {vector}{name};")
     at_ports = {net for port in netlist.ports.values() for net in port.nets}
     lines += [f"  wire {name};" for net, name in netlist.nets.items() if net not in at_ports]
+    for name, port in netlist.ports.items():
+        net = netlist.nets[port.nets[0]]
+        if len(port.nets) == 1 and name != net:
+            target, source = (name, net) if port.direction == "output" else (net, name)
+            lines.append(f"  assign {target} = {source};")
     for instance in netlist.instances:
         pins = ", ".join(_connections(instance, netlist.nets, library))
         lines.append(f"  {instance.cell} {instance.name} ({pins});")

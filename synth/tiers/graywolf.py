@@ -20,7 +20,7 @@ from .placement.engine import place_problem
 from .placement.problem import Problem
 from .placement.rows import overlaps
 from .placement.stack import Crossing, Outline, as_problem
-from .verilog import tier_netlist, tier_ports
+from .verilog import TierPort, tier_netlist, tier_ports
 
 # Units of its files in a micron; sites and rows are whole numbers of them.
 UNITS = 1000
@@ -75,7 +75,14 @@ def block_of(design: Design, path: tuple[str, ...]) -> Design:
     if design.macro[: design.instances][inside].any():
         raise SpecError(f"block {name} has a memory macro: take one of cells alone")
     sides = np.where(inside, 0, 1)
-    netlist = tier_netlist(design, sides, 0, tier_ports(design, sides)[0])
+    members = np.flatnonzero(inside)
+    own = {net for cell in members for net in design.netlist.instances[cell].pins.values()}
+    # A block has one port a net; what comes in at any of a tier's ports comes in.
+    found: dict[int, TierPort] = {}
+    for port in tier_ports(design, sides)[0]:
+        if port.net in own and (port.net not in found or port.direction == "input"):
+            found[port.net] = replace(port, name=found.get(port.net, port).name)
+    netlist = tier_netlist(design, sides, 0, list(found.values()))
     order = {net: number for number, net in enumerate(netlist.nets)}
     moved = replace(
         netlist,

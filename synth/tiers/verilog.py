@@ -7,25 +7,30 @@ import numpy as np
 
 from synth.asic.netlist import Netlist, Port, verilog
 
-from .design import Design
+from .design import PORT_TIER, Design
 
+EDGE, DOWN, UP = "edge", "down", "up"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 
 
 @dataclass(frozen=True)
 class TierPort:
-    """A net that enters or leaves a tier.
+    """A place at which a net enters or leaves a tier.
 
     Members
     -------
     name : of the tier's port, one bit, a plain identifier
     direction : ``"input"`` or ``"output"``
     net : number of the net
+    side : :data:`EDGE` of the bottom tier, or the bond :data:`DOWN` or :data:`UP`
+    joint : net of the top that the port is at
     """
 
     name: str
     direction: str
     net: int
+    side: str
+    joint: str
 
 
 def tier_name(top: str, tier: int) -> str:
@@ -39,37 +44,53 @@ def plain(name: str) -> str:
 
 
 def tier_ports(design: Design, tiers: np.ndarray) -> list[list[TierPort]]:
-    """Ports of each tier: the nets that leave it for another tier or for the package.
+    """Ports of each tier: one for each bond of a net there, and one for its port of the design.
 
-    A net that only passes a tier, as from a port of the design to a cell on top, is an input there
-    that nothing reads: bonds, or a bond and the edge, join at it. Nets that have no port keep their
-    names, so a flip-flop's output is called alike in the flat netlist and in its tier.
+    Flows take a port for one bump. The first of a net's ports on a tier has the net's name, so a
+    flip-flop's output is called alike in the flat netlist and in its tier; the others end in their
+    side. A net that only passes a tier, as from a port of the design to a cell on top, has two.
     """
     netlist = design.netlist
     low, high = design.span(tiers)
-    side = design.cell_tiers(tiers)
-    # What a port of the design drives comes to every tier from outside.
-    driven_by = [
-        int(side[design.pin_cell[pin]])
-        if pin >= 0 and design.pin_cell[pin] < design.instances
-        else None
-        for pin in design.driver_pin
-    ]
     at_ports = {net for _, net in netlist.port_bits.values()}
-    used = {netlist.nets[net] for net in range(design.nets) if net not in at_ports}
+    used = {name for net, name in netlist.nets.items() if net not in at_ports}
+    used |= {name for name, port in netlist.ports.items() if len(port.nets) > 1}
+
+    def fresh(name: str) -> str:
+        while name in used:
+            name += "_"
+        used.add(name)
+        return name
+
     ports: list[list[TierPort]] = [[] for _ in range(int(tiers.max(initial=0)) + 1)]
     for net in range(design.nets):
         if low[net] == high[net] and net not in at_ports:
             continue
         name = plain(netlist.nets[net])
         if net in at_ports:
-            while name in used:
-                name += "_"
-            used.add(name)
+            name = fresh(name)
+        joints = [fresh(f"{name}__bond{lower}") for lower in range(low[net], high[net])]
+        if net not in at_ports:
+            joints[0] = name
         for tier in range(low[net], high[net] + 1):
-            direction = "output" if driven_by[net] == tier else "input"
-            ports[tier].append(TierPort(name, direction, net))
+            found = [(EDGE, netlist.nets[net])] if tier == PORT_TIER and net in at_ports else []
+            found += [(DOWN, joints[tier - 1 - low[net]])] if tier > low[net] else []
+            found += [(UP, joints[tier - low[net]])] if tier < high[net] else []
+            way_in = _way_in(design, tiers, net, tier)
+            for order, (side, joint) in enumerate(found):
+                own = fresh(f"{name}__{side}") if order else name
+                direction = "input" if side == way_in else "output"
+                ports[tier].append(TierPort(own, direction, net, side, joint))
     return ports
+
+
+def _way_in(design: Design, tiers: np.ndarray, net: int, tier: int) -> str | None:
+    """Side of a tier at which a net comes from its driver; None where that is on the tier."""
+    pin = design.driver_pin[net]
+    cell = design.pin_cell[pin]
+    if pin < 0 or cell >= design.instances:
+        return EDGE if tier == PORT_TIER else DOWN
+    return None if tiers[cell] == tier else DOWN if tiers[cell] < tier else UP
 
 
 def tier_netlist(design: Design, tiers: np.ndarray, tier: int, ports: list[TierPort]) -> Netlist:
@@ -77,7 +98,8 @@ def tier_netlist(design: Design, tiers: np.ndarray, tier: int, ports: list[TierP
     netlist = design.netlist
     chosen = [one for one, at in zip(netlist.instances, tiers, strict=True) if at == tier]
     names = dict(netlist.nets)
-    names |= {port.net: port.name for port in ports}
+    # The first port of a net gives it its name.
+    names |= {port.net: port.name for port in reversed(ports)}
     kept = {net for one in chosen for net in one.pins.values()} | {port.net for port in ports}
     return Netlist(
         tier_name(netlist.name, tier),
@@ -111,11 +133,10 @@ def top_verilog(design: Design, ports: list[list[TierPort]], *, stubs: bool = Fa
     for name, port in netlist.ports.items():
         vector = f"[{len(port.nets) - 1}:0] " if len(port.nets) > 1 else ""
         lines.append(f"  {port.direction} {vector}{name};")
-    at_ports = {net for _, net in netlist.port_bits.values()}
-    crossing = sorted({port.net for mine in ports for port in mine} - at_ports)
-    lines += [f"  wire {netlist.nets[net]};" for net in crossing]
+    inner = {port.joint: None for mine in ports for port in mine if port.side != EDGE}
+    lines += [f"  wire {joint};" for joint in inner]
     for tier, mine in enumerate(ports):
-        pins = ", ".join(f".{port.name}({netlist.nets[port.net]})" for port in mine)
+        pins = ", ".join(f".{port.name}({port.joint})" for port in mine)
         lines.append(f"  {tier_name(netlist.name, tier)} tier{tier} ({pins});")
     return "\n".join([*lines, "endmodule", ""])
 

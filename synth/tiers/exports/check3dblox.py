@@ -5,15 +5,17 @@ one facing down and the bottom one up, at exactly the thickness of their connect
 reaches a ``~``; every bump lies in its region; bumps of bonded regions at one place are on one net.
 
 OpenROAD adds what a bump map names and the DEF lacks, and so cuts a misspelt port from its logic.
-Hence, beyond its checker: every bump has a partner and a name of its own on its chip; the top
-Verilog joins its port; port and net are those of a pin of the chip's DEF, and that pin is at a bump
-of the port, or at the edge of the die on a chip that lies on the package. A port that the DEF lacks
-only passes the chip: it has bumps on both sides, or one and a port of the top on the package.
+It takes nets between chips from the top Verilog, and a port for one bump. Hence, beyond its
+checker: every bump has a partner, and a name and a port of its own on its chip; the top Verilog
+joins the ports of bumps on each other; port and net are those of a pin of the chip's DEF, which is
+at the bump; ports of the package are at the edge of the chip that lies on it; a chip with bumps on
+its back has vias through its silicon.
 """
 
 import itertools
 import re
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +115,8 @@ def _chiplet(name: str, chiplet: dict) -> list[str]:
         problems.append(f"chiplet {name}: type {chiplet['type']} is none of {', '.join(_TYPES)}")
     problems += _missing(chiplet.get("external", {}), ("DEF_file",), f"chiplet {name}, external")
     for key, region in chiplet.get("regions", {}).items():
+        if region.get("side") == "back" and "bmap" in region and not chiplet.get("tsv"):
+            problems.append(f"chiplet {name}, region {key}: bumps on the back need tsv: true")
         where = f"chiplet {name}, region {key}"
         problems += _missing(region, ("side", "coords"), where)
         if len(region.get("coords", range(4))) != 4:
@@ -221,33 +225,59 @@ def _ports(folder: Path, tree: dict, placed: dict, regions: dict[str, _Region]) 
     outer = set(top[1].replace(",", " ").split())
     joints = tree["Connection"].values()
     lying = {joint["top"].split(".")[0] for joint in joints if joint["bot"] == "~"}
-    problems = []
+    problems, wiring = [], {}
     for name, (chiplet, place) in placed.items():
         instance = re.search(
             rf"^\s*{tree['ChipletInst'][name]['reference']} {name} (.*?);", top[2], _BLOCK
         )
         joined = dict(re.findall(r"\.(\w+)\(([^)]*)\)", instance[1] if instance else ""))
+        wiring[name] = joined
         # What the package side carries.
         edge = {port for port, net in joined.items() if net.split("[")[0] in outer}
-        sides = [one.bumps for key, one in regions.items() if key.split(".")[0] == name]
+        bumps = [
+            bump for key, one in regions.items() if key.split(".")[0] == name for bump in one.bumps
+        ]
         file = folder / chiplet["external"]["DEF_file"]
         if not file.is_file():
             problems.append(f"{name}: no file {file.name}")
             continue
-        found = _against_def(sides, _Layout.of(file, place["loc"]), edge if name in lying else None)
+        found = _against_def(bumps, _Layout.of(file, place["loc"]), edge if name in lying else ())
         found += [
             f"top Verilog does not join {port}"
-            for port in sorted({bump.port for side in sides for bump in side} - joined.keys())
+            for port in sorted({bump.port for bump in bumps} - joined.keys())
         ]
         problems += [f"{name}: {problem}" for problem in found]
+    return problems + _apart(joints, regions, wiring)
+
+
+def _apart(joints: Iterable[dict], regions: dict[str, _Region], wiring: dict) -> list[str]:
+    """Bumps on each other whose ports are on two nets of the top Verilog."""
+    problems = []
+    for joint in joints:
+        ends = joint["top"], joint["bot"]
+        if not set(ends) <= regions.keys():
+            continue
+        (upper, above), (lower, below) = (
+            (end.split(".")[0], {(round(b.x, 4), round(b.y, 4)): b for b in regions[end].bumps})
+            for end in ends
+        )
+        for at in sorted(above.keys() & below.keys()):
+            one, other = (
+                wiring[chip].get(bumps[at].port) for chip, bumps in ((upper, above), (lower, below))
+            )
+            if one != other:
+                problems.append(
+                    f"top Verilog has {upper}.{above[at].port} on {one},"
+                    f" {lower}.{below[at].port} below it on {other}"
+                )
     return problems
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Net and places of each pin of a placed DEF, its nets, and its box in x and y."""
+    """Net and place of each pin of a placed DEF, its nets, and its box in x and y."""
 
-    pins: dict[str, tuple[str, list[tuple[float, float]]]]
+    pins: dict[str, tuple[str, float, float]]
     nets: set[str]
     box: tuple[float, float, float, float]
 
@@ -260,14 +290,13 @@ class _Layout:
             re.search(rf"^{kind} \d+ ;(.*?)^END {kind}", text, _BLOCK)[1]
             for kind in ("PINS", "NETS")
         )
+        rows = re.findall(
+            r"^- (\S+) \+ NET (\S+)[^;]*? \+ (?:PLACED|FIXED) \( (\S+) (\S+) \)", pins, _BLOCK
+        )
         x, y = at
-        found = {}
-        for pin, net, shapes in re.findall(r"^- (\S+) \+ NET (\S+)([^;]*);", pins, _BLOCK):
-            places = re.findall(r"\+ (?:PLACED|FIXED) \( (\S+) (\S+) \)", shapes)
-            found[pin] = net, [(int(px) / units + x, int(py) / units + y) for px, py in places]
         left, low, right, high = (int(corner) / units for corner in corners.groups())
         return cls(
-            found,
+            {pin: (net, int(px) / units + x, int(py) / units + y) for pin, net, px, py in rows},
             set(re.findall(r"^- (\S+)", nets, re.MULTILINE)),
             (left + x, low + y, right + x, high + y),
         )
@@ -277,47 +306,28 @@ class _Layout:
         return min(abs(x - left), abs(x - right), abs(y - low), abs(y - high)) < _GRID_UM
 
 
-def _against_def(sides: list[list[_Bump]], layout: _Layout, edge: set[str] | None) -> list[str]:
-    """Complaints about a chip's bumps; ``edge``: ports that reach the package, if it lies on it."""
-    bumps = [bump for side in sides for bump in side]
-    problems = [
-        f"{count} bumps are called {name}"
-        for name, count in Counter(bump.name for bump in bumps).items()
-        if count > 1
-    ]
-    places: dict[str, list[_Bump]] = defaultdict(list)
+def _against_def(bumps: list[_Bump], layout: _Layout, edge: Collection[str]) -> list[str]:
+    """Complaints about a chip's bumps, and about its ports at the edge of the package's chip."""
+    problems = []
+    for what in ("name", "port"):
+        counts = Counter(getattr(bump, what) for bump in bumps)
+        said = {"name": "are called", "port": "are at port"}[what]
+        problems += [f"{n} bumps {said} {value}" for value, n in counts.items() if n > 1]
     for bump in bumps:
-        places[bump.port].append(bump)
-    for port, mine in places.items():
-        pin = layout.pins.get(port)
-        net = pin[0] if pin else port
-        problems += [
-            f"{bump.name} is on net {bump.net}, its port on {net}"
-            for bump in mine
-            if bump.net != net
-        ]
+        pin = layout.pins.get(bump.port)
         if pin is None:
-            problems.append(f"the DEF has no pin {port}")
+            problems.append(f"the DEF has no pin {bump.port}")
             continue
+        net, x, y = pin
+        if bump.net != net:
+            problems.append(f"{bump.name} is on net {bump.net}, its port on {net}")
         if net not in layout.nets:
             problems.append(f"the DEF has no net {net}")
-        places = pin[1]
-        problems += [
-            f"pin {port} has no shape at its bump {bump.name}"
-            for bump in mine
-            if not any(_near(bump, place) for place in places)
-        ]
-        wanted = port in (edge or ())
-        alone = [place for place in places if not any(_near(bump, place) for bump in mine)]
-        problems += [
-            f"pin {port} is at ({x:g}, {y:g}), none of its bumps is"
-            for x, y in alone
-            if not (wanted and layout.at_edge(x, y))
-        ]
-        if wanted and not any(layout.at_edge(*place) for place in places):
-            problems.append(f"pin {port} does not reach the edge")
+        if not abs(bump.x - x) < _GRID_UM > abs(bump.y - y):
+            problems.append(f"pin {bump.port} is at ({x:g}, {y:g}), its bump is not")
+    problems += [
+        f"pin {port} of the package is not at the edge"
+        for port in sorted(edge)
+        if port not in layout.pins or not layout.at_edge(*layout.pins[port][1:])
+    ]
     return problems
-
-
-def _near(bump: _Bump, place: tuple[float, float]) -> bool:
-    return abs(bump.x - place[0]) < _GRID_UM > abs(bump.y - place[1])

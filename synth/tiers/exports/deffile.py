@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from synth.asic.cells import Library
 from synth.asic.netlist import Netlist
 
-from ..design import PORT_TIER
 from ..placement.stack import Outline, Placement, port_places
-from ..verilog import TierPort, tier_netlist, tier_ports
+from ..verilog import DOWN, EDGE, UP, TierPort, tier_netlist, tier_ports
 
 PIN_LAYER, BOND_LAYER = "metal4", "metal10"
 # Half of a pin's side.
@@ -18,7 +17,7 @@ _PIN_UM, _BOND_UM = 0.07, 0.4
 
 @dataclass(frozen=True)
 class PlacedPin:
-    """Shape of a pin of the DEF: port, direction, centre in um, and whether it is a bond."""
+    """A pin of the DEF: port, direction, centre in um, and whether it is a bond."""
 
     name: str
     direction: str
@@ -60,7 +59,7 @@ def def_text(
             turned = not library[one.cell].macro and round(y / library.row_um) % 2
             at = f" + PLACED {_at(x, y, units)} {'FS' if turned else 'N'}"
         lines.append(f"- {one.name} {one.cell}{at} ;")
-    lines += ["END COMPONENTS", *_pins(list(pins), units)]
+    lines += ["END COMPONENTS", *_pins(list(pins), netlist, units)]
     joined: dict[int, list[str]] = defaultdict(list)
     for name, (_, net) in netlist.port_bits.items():
         joined[net].append(f"( PIN {name} )")
@@ -73,23 +72,16 @@ def def_text(
     return "\n".join([*lines, "END NETS", "END DESIGN", ""])
 
 
-def _pins(pins: list[PlacedPin], units: int) -> list[str]:
-    """Pins in order; those of one name are shapes of one pin."""
-    shapes: dict[str, list[PlacedPin]] = defaultdict(list)
+def _pins(pins: list[PlacedPin], netlist: Netlist, units: int) -> list[str]:
+    lines = [f"PINS {len(pins)} ;"]
     for pin in pins:
-        shapes[pin.name].append(pin)
-    lines = [f"PINS {len(shapes)} ;"]
-    for name, mine in shapes.items():
-        direction = mine[0].direction.upper()
-        lines.append(f"- {name} + NET {name} + DIRECTION {direction} + USE SIGNAL")
-        for pin in mine:
-            layer, half = (BOND_LAYER, _BOND_UM) if pin.bond else (PIN_LAYER, _PIN_UM)
-            lines += ["  + PORT"] * (len(mine) > 1)
-            lines += [
-                f"  + LAYER {layer} {_at(-half, -half, units)} {_at(half, half, units)}",
-                f"  + PLACED {_at(pin.x, pin.y, units)} N",
-            ]
-        lines[-1] += " ;"
+        layer, half = (BOND_LAYER, _BOND_UM) if pin.bond else (PIN_LAYER, _PIN_UM)
+        net = netlist.nets[netlist.port_bits[pin.name][1]]
+        lines += [
+            f"- {pin.name} + NET {net} + DIRECTION {pin.direction.upper()} + USE SIGNAL",
+            f"  + LAYER {layer} {_at(-half, -half, units)} {_at(half, half, units)}",
+            f"  + PLACED {_at(pin.x, pin.y, units)} N ;",
+        ]
     return [*lines, "END PINS"]
 
 
@@ -135,20 +127,16 @@ def bond_places(placement: Placement) -> dict[tuple[int, int], tuple[float, floa
 
 
 def tier_pins(placement: Placement, tier: int, ports: list[TierPort]) -> list[PlacedPin]:
-    """Shapes of a tier's ports: at every bond of their net there, and at the bottom tier's edge."""
+    """Ports of a tier: at their bond, or at the edge of the bottom tier."""
     bonds = bond_places(placement)
     bits = placement.design.netlist.port_bits.values()
-    pins = zip(flat_pins(placement), bits, strict=True)
-    edge = {net: (pin.x, pin.y) for pin, (_, net) in pins if tier == PORT_TIER}
+    edge = {net: (pin.x, pin.y) for pin, (_, net) in zip(flat_pins(placement), bits, strict=True)}
+    lower = {UP: tier, DOWN: tier - 1}
     return [
-        PlacedPin(port.name, port.direction, *at, bond=bond)
+        PlacedPin(port.name, port.direction, *edge[port.net])
+        if port.side == EDGE
+        else PlacedPin(port.name, port.direction, *bonds[port.net, lower[port.side]], bond=True)
         for port in ports
-        for at, bond in (
-            (edge.get(port.net), False),
-            (bonds.get((port.net, tier - 1)), True),
-            (bonds.get((port.net, tier)), True),
-        )
-        if at is not None
     ]
 
 

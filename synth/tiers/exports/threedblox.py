@@ -3,7 +3,7 @@
 Tier 0 lies face up on the package; every other tier lies face down on the one below: the first pair
 is bonded face to face, further tiers face to back. OpenROAD reads a tier's DEF from its ChipletDef.
 
-A port of a tier has a shape in its DEF at each of its bumps, also where its net only passes.
+OpenROAD joins a port to one bump, so a net has a port for each of its bonds on a tier.
 """
 
 from pathlib import Path
@@ -11,8 +11,8 @@ from pathlib import Path
 from synth.asic.lef import BOND_MACRO, bond_lef
 
 from ..placement.stack import Placement
-from ..verilog import tier_name, tier_ports, tier_verilog, top_verilog
-from .deffile import tier_defs
+from ..verilog import DOWN, UP, TierPort, tier_name, tier_ports, tier_verilog, top_verilog
+from .deffile import bond_places, tier_defs
 from .kit import Kit
 from .seed import sdc
 
@@ -26,38 +26,40 @@ def write(placement: Placement, kit: Kit, folder: Path, *, period_ps: float) -> 
     files = tier_verilog(design, placement.tiers)
     files |= tier_defs(placement)
     ports = tier_ports(design, placement.tiers)
-    names = {port.net: port.name for mine in ports for port in mine}
     files["top.v"] = top_verilog(design, ports, stubs=True)
     files["bond.lef"] = bond_lef()
     kit.write(folder)
     for tier in range(count):
-        files[f"tier{tier}.sdc"] = sdc(tier_name(name, tier), period_ps)
+        clocks = [
+            port.name
+            for port in ports[tier]
+            if port.direction == "input" and design.clock_nets[port.net]
+        ]
+        files[f"tier{tier}.sdc"] = sdc(tier_name(name, tier), period_ps, clocks)
     for lower in range(count - 1):
-        upper_text = _bump_map(placement, lower, names)
-        files[f"tier{lower}_up.bmap"] = files[f"tier{lower + 1}_down.bmap"] = upper_text
+        for tier, side in ((lower, UP), (lower + 1, DOWN)):
+            files[f"tier{tier}_{side}.bmap"] = _bump_map(placement, lower, ports[tier], side)
     files["stack.3dbv"] = _chiplets(placement, kit)
     files["stack.3dbx"] = _stack(placement)
     for file, text in files.items():
         (folder / file).write_text(text)
 
 
-def _bump_map(placement: Placement, lower: int, names: dict[int, str]) -> str:
-    """Bonds between a tier and the next; the same text serves both sides.
+def _bump_map(placement: Placement, lower: int, ports: list[TierPort], side: str) -> str:
+    """Bonds between a tier and the next, as one of both sees them.
 
-    A tier's port and the net at it have one name. The bumps of a tier's two sides have two.
+    The bumps of a tier's two sides have two names.
     """
-    crossing = placement.crossing
+    places = bond_places(placement)
+    # The first of a net's ports on a tier gives it its name there.
+    nets = {port.net: port.name for port in reversed(ports)}
     lines = []
-    for net, tier, x, y in zip(
-        crossing.net.tolist(),
-        crossing.lower.tolist(),
-        placement.bond_x.tolist(),
-        placement.bond_y.tolist(),
-        strict=True,
-    ):
-        if tier == lower:
-            name = names[net]
-            lines.append(f"hb{lower}_{name} {BOND_MACRO} {x:.3f} {y:.3f} {name} {name}")
+    for port in ports:
+        if port.side == side:
+            x, y = places[port.net, lower]
+            at = f"{x:.3f} {y:.3f}"
+            name = nets[port.net]
+            lines.append(f"hb{lower}_{name} {BOND_MACRO} {at} {port.name} {name}")
     return "\n".join([*lines, ""])
 
 
@@ -74,7 +76,7 @@ def _chiplets(placement: Placement, kit: Kit) -> str:
             f"    design_area: [{width:.3f}, {height:.3f}]",
             f"    thickness: {THICKNESS_UM}",
             "    shrink: 1.0",
-            f"    tsv: {'true' if tier > 1 or tier == 0 else 'false'}",
+            f"    tsv: {'true' if tier == 0 or tier + 1 < placement.count else 'false'}",
             "    regions:",
         ]
         for region, (side, layer, bumps) in _regions(tier, placement.count).items():
