@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from .files import whole_file
+from .files import locked, whole_file
 from .spec import SpecError
 
 BUILD_DIR = Path("build")
@@ -26,8 +26,16 @@ def read_metrics(preset_name: str) -> dict[str, float | str]:
 
 
 def write_metrics(preset_name: str, figures: dict[str, float | str]) -> None:
-    """Merge figures into the preset's ``metrics.json``, whole or not at all."""
+    """Merge figures into the preset's ``metrics.json``, whole or not at all.
+
+    Raises
+    ------
+    SpecError
+        If the file that is there is not valid JSON.
+    """
     path = build_dir(preset_name) / "metrics.json"
-    merged = dict(sorted({**read_metrics(preset_name), **figures}.items()))
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(merged, indent=2) + "\n")
+    # Between reading and writing no other run may write: its figures would be lost.
+    with locked(path):
+        merged = dict(sorted({**read_metrics(preset_name), **figures}.items()))
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(merged, indent=2) + "\n")
