@@ -28,6 +28,22 @@ def test_an_unknown_board_is_named_with_the_known_ones():
         find_board("icebraker")
 
 
+def test_programmers_know_the_boards_by_these_names():
+    """As in openFPGALoader's src/board.hpp, whose names are told apart by their case too."""
+    known = {
+        "ulx3s-85f": "ulx3s",
+        "orangecrab-r0.2-85f": "orangeCrab",
+        "ecpix5-85": "ecpix5",
+        "icebreaker": "ice40_generic",
+        "ice40-hx8k-evn": "ice40_generic",
+    }
+    listed = Path("docs/fpga.md").read_text()
+    for board in BOARDS.values():
+        assert board.programmer == f"openFPGALoader -b {known[board.name]}"
+        row = rf"^\| `{re.escape(board.name)}` \|.*\| `{re.escape(board.programmer)}` \|"
+        assert re.search(row, listed, re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_every_board_has_a_platform_a_clock_and_a_uart(name):
     board = find_board(name)

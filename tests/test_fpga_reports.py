@@ -13,7 +13,7 @@ from golden.spec import SpecError, load_preset
 from synth.fpga import reports
 from synth.fpga.__main__ import app
 from synth.fpga.boards import find_board
-from synth.fpga.flow import built_bitstream, figures, summary, with_options
+from synth.fpga.flow import REPORT, bitstream_path, figures, fpga_dir, summary, with_options
 from synth.fpga.memories import bits_in_block_rams, memory_bits
 from synth.fpga.tools import find_tool, program, run_tool
 
@@ -194,13 +194,73 @@ def test_programmers(monkeypatch, tmp_path):
 
 
 def test_no_bitstream_to_program(monkeypatch, tmp_path):
+    """What is missing, and what builds it: for a clock that was missed, with one that is met."""
     monkeypatch.chdir(tmp_path)
-    text = (
-        "no build/tiny/fpga/ulx3s-85f/bitstream.bit: build it with `make fpga PRESET=tiny"
-        " BOARD=ulx3s-85f`"
+    path = "build/tiny/fpga/ulx3s-85f/bitstream.bit"
+    ended = CliRunner().invoke(app, ["program"])
+    assert ended.exit_code == 2
+    assert ended.stderr == (
+        f"error: no {path}: build it with `make fpga PRESET=tiny BOARD=ulx3s-85f`\n"
     )
-    with pytest.raises(SpecError, match=rf"^{re.escape(text)}$"):
-        built_bitstream(load_preset("tiny"), BOARD)
+    write_report(77.2)
+    ended = CliRunner().invoke(app, ["program"])
+    assert ended.stderr == (
+        f"error: no {path}: its clock was missed, with 77.20 MHz of 80.00 MHz; build it with"
+        " `python -m synth.fpga build --preset tiny --board ulx3s-85f --mhz 77`\n"
+    )
+    write_report(81)
+    ended = CliRunner().invoke(app, ["program"])
+    assert "make fpga PRESET=tiny BOARD=ulx3s-85f" in ended.stderr
+
+
+def write_report(achieved: float, **other: object) -> None:
+    """A report of tiny on the ULX3S in the current folder."""
+    folder = fpga_dir(load_preset("tiny"), BOARD)
+    folder.mkdir(parents=True, exist_ok=True)
+    clock = {"name": "clk", "achieved": achieved, "constraint": 80.0}
+    report = {"preset": "tiny", "board": BOARD.name, "clock_mhz": 80.0, "baud": 3_000_000}
+    (folder / REPORT).write_text(json.dumps({**report, "clocks": [clock], **other}))
+
+
+def test_a_bitstream_without_its_report(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    path = bitstream_path(load_preset("tiny"), BOARD)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    ended = CliRunner().invoke(app, ["program"])
+    assert ended.stderr == (
+        f"error: no build/tiny/fpga/ulx3s-85f/report.json to {path}: build both again with"
+        " `python -m synth.fpga build --preset tiny --board ulx3s-85f`\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "called", "where"),
+    [
+        ("ulx3s-85f", [], "-b ulx3s", "SRAM, until power-off; --flash keeps it"),
+        ("ulx3s-85f", ["--flash"], "-b ulx3s -f", "flash"),
+        ("ecpix5-85", ["--flash"], "-b ecpix5 -f", "flash"),
+        ("orangecrab-r0.2-85f", [], "-b orangeCrab", "flash"),
+        ("orangecrab-r0.2-85f", ["--flash"], "-b orangeCrab", "flash"),
+        ("icebreaker", [], "-b ice40_generic", "flash"),
+        ("ice40-hx8k-evn", ["--flash"], "-b ice40_generic", "flash"),
+    ],
+)
+def test_programming_says_what_goes_where(name, options, called, where, monkeypatch, tmp_path):
+    """Preset, clock and baud rate are those of the build, not the board's usual ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    script(tmp_path, "openFPGALoader", f'echo "$@" > {tmp_path}/called')
+    board = find_board(name)
+    path = bitstream_path(load_preset("micro"), board)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    report = {"preset": "micro", "board": name, "clock_mhz": 18.75, "baud": 2_000_000}
+    (path.parent / REPORT).write_text(json.dumps(report))
+    ended = CliRunner().invoke(app, ["program", "--preset", "micro", "--board", name, *options])
+    assert ended.exit_code == 0
+    assert ended.output == f"micro for {name} at 18.75 MHz, 2000000 baud: {path} to {where}\n"
+    assert (tmp_path / "called").read_text() == f"{called} {path}\n"
 
 
 @pytest.mark.parametrize("command", ["build", "program", "compare-cpu", "growth"])

@@ -165,6 +165,7 @@ def test_missing_port():
         (np.zeros((2, 3, 8, 8), np.uint8), "has uint8 of shape (2, 3, 8, 8): must be uint8 of"),
         (np.zeros((0, 8, 8), np.uint8), "has uint8 of shape (0, 1, 8, 8): must be uint8 of"),
         (b"no array", "is not a .npy file: "),
+        (b"PK\x03\x04", "is not a .npy file: "),
     ],
 )
 def test_bad_images(tmp_path, content, text):
@@ -177,3 +178,42 @@ def test_bad_images(tmp_path, content, text):
     done = CliRunner().invoke(app, ["--port", "/dev/nowhere", "classify", str(path)])
     assert done.exit_code == 2
     assert f"error: {path} {text}" in done.output
+
+
+def test_archive_of_images(tmp_path):
+    path = tmp_path / "images.npz"
+    np.savez(path, first=IMAGE, second=IMAGE)
+    done = CliRunner().invoke(app, ["--port", "/dev/nowhere", "classify", str(path)])
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"error: {path} is a .npz file, of arrays first, second: must be a .npy file, of one\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--baud", "0"], "--baud is 0: must be at least 1, the rate that the build named"),
+        (["--baud", "-9600"], "--baud is -9600: must be at least 1, the rate that the build named"),
+        (["--timeout", "0"], "--timeout is 0.0: must be finite and more than 0 seconds"),
+        (["--timeout", "nan"], "--timeout is nan: must be finite and more than 0 seconds"),
+        (["--timeout", "inf"], "--timeout is inf: must be finite and more than 0 seconds"),
+    ],
+)
+def test_bad_options(words, text):
+    done = CliRunner().invoke(app, [*words, "--port", "/dev/nowhere", "info"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {text}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["images.npy", "images.partial", "images"])
+def test_images_are_written_under_any_name(name, tmp_path):
+    """Files beside them stay, whatever they are called."""
+    others = {"images.npz", "images.partial", "images"} - {name}
+    for other in others:
+        (tmp_path / other).write_text("mine")
+    done = CliRunner().invoke(app, ["images", str(tmp_path / name), "--count", "3"])
+    assert done.exit_code == 0 and done.stdout.startswith("labels: ")
+    assert np.load(tmp_path / name).shape == (3, 1, 8, 8)
+    assert {path.name for path in tmp_path.iterdir()} == others | {name}

@@ -46,13 +46,31 @@ def build(
 
 @app.command("program")
 @friendly_errors
-def write_board(preset: PresetName = "tiny", board: BoardName = "ulx3s-85f") -> None:
-    """Program a board with the bitstream that was built."""
+def write_board(
+    preset: PresetName = "tiny",
+    board: BoardName = "ulx3s-85f",
+    flash: Annotated[
+        bool, typer.Option("--flash", help="Write the flash, which some boards always do.")
+    ] = False,
+) -> None:
+    """Program a board with the bitstream that was built last."""
     from .flow import built_bitstream
     from .tools import program
 
-    where = find_board(board)
-    program(where.programmer, built_bitstream(load_preset(preset), where))
+    where, spec = find_board(board), load_preset(preset)
+    path, report = built_bitstream(spec, where)
+    command, memory = where.programmer, "flash"
+    if where.flash_option and flash:
+        command += f" {where.flash_option}"
+    elif where.flash_option:
+        memory = "SRAM, until power-off; --flash keeps it"
+    # Before anything that the programmer prints.
+    print(
+        f"{report['preset']} for {report['board']} at {report['clock_mhz']:g} MHz,"
+        f" {report['baud']} baud: {path} to {memory}",
+        flush=True,
+    )
+    program(command, path)
 
 
 @app.command("list")

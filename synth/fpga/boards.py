@@ -56,6 +56,7 @@ class Board:
     baud : fastest rate of its USB adapter, at most the 3 Mbaud that common adapters reach
     mhz : clock that a build aims at unless told otherwise
     programmer : command that writes a bitstream to the board, and how it is called
+    flash_option : makes it write the flash rather than the SRAM; empty if it always does
     notes : for people at the bench
     """
 
@@ -68,6 +69,7 @@ class Board:
     mhz: float
     programmer: str
     notes: str
+    flash_option: str = ""
     baud: int = 3_000_000
 
 
@@ -94,6 +96,7 @@ BOARDS = {
             80,
             "openFPGALoader -b ulx3s",
             "UART through the FT231X on connector US1",
+            flash_option="-f",
         ),
         Board(
             "orangecrab-r0.2-85f",
@@ -103,8 +106,9 @@ BOARDS = {
             ("clk", 48),
             "ehxplll",
             80,
-            "openFPGALoader -b orangecrab",
-            "3.3 V USB UART adapter on the Feather pins 0 (RX) and 1 (TX)",
+            "openFPGALoader -b orangeCrab",
+            "3.3 V USB UART adapter on the Feather pins 0 (RX) and 1 (TX); hold the button while"
+            " plugging it in to program it",
         ),
         Board(
             "ecpix5-85",
@@ -116,6 +120,7 @@ BOARDS = {
             80,
             "openFPGALoader -b ecpix5",
             "UART through the FT2232H of the debug connector",
+            flash_option="-f",
         ),
         Board(
             "icebreaker",
@@ -137,7 +142,7 @@ BOARDS = {
             "core",
             36,
             "openFPGALoader -b ice40_generic",
-            "UART through the FT2232H; set the jumpers of J6 to program the SRAM or the flash",
+            "UART through the FT2232H; set the jumpers J6 to program the flash",
         ),
     )
 }

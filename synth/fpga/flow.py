@@ -16,9 +16,10 @@ from hw.verilog import plain_names, without_collisions, without_zero_contents
 
 from . import reports
 from .boards import Board
+from .clocking import Pll
 from .memories import bits_in_block_rams, memory_bits
 from .tools import find_tool, run_tool
-from .top import Top, baud_rates, make_pll
+from .top import Top, baud_rates, check_baud, make_pll
 
 NAME = "top"
 REPORT = "report.json"
@@ -72,9 +73,12 @@ def build_bitstream(
     Raises
     ------
     SpecError
-        If the preset is too large for the board, misses its clock, or a tool is missing or fails.
-        A report and a critical path are written before a missed clock is reported.
+        If the clock or the baud rate is impossible, the preset is too large for the board, misses
+        its clock, or a tool is missing or fails. A report and a critical path are written before a
+        missed clock is reported.
     """
+    # What cannot be built at all does not cost the last bitstream.
+    choose_clock(board, options)
     packer = PACKERS[board.family]
     for tool in ("yosys", f"nextpnr-{board.family}", packer):
         find_tool(tool)
@@ -88,6 +92,27 @@ def build_bitstream(
     report["seconds"][packer] = run_tool(packer, packing, folder, "pack.log")
     (folder / f"{NAME}.{BITSTREAMS[board.family]}").replace(bitstream)
     return report
+
+
+def choose_clock(board: Board, options: Options) -> tuple[Pll | None, float, int]:
+    """Choose PLL, clock and baud rate of a build.
+
+    Returns
+    -------
+    tuple
+        PLL, or None if the crystal has the clock already; MHz of the clock; baud rate.
+
+    Raises
+    ------
+    SpecError
+        If the board cannot make the clock or the baud rate.
+    """
+    wanted = board.mhz if options.mhz is None else options.mhz
+    pll = make_pll(board, wanted)
+    mhz = pll.frequency if pll else wanted
+    baud = baud_rates(board, mhz)[0] if options.baud is None else options.baud
+    check_baud(board, mhz, baud)
+    return pll, mhz, baud
 
 
 def route(
@@ -108,14 +133,12 @@ def route(
     Raises
     ------
     SpecError
-        If the preset is too large for the board, or a tool is missing or fails.
+        If the clock or the baud rate is impossible, the preset is too large for the board, or a
+        tool is missing or fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     widths = built_widths(preset, checkpoint)
-    wanted = options.mhz or board.mhz
-    pll = make_pll(board, wanted)
-    mhz = pll.frequency if pll else wanted
-    baud = baud_rates(board, mhz)[0] if options.baud is None else options.baud
+    pll, mhz, baud = choose_clock(board, options)
     commands = _write_plan(
         board, Top(board, preset, widths, pll=pll, baud=baud), options.seed, folder
     )
@@ -152,20 +175,32 @@ def route(
     return report, commands[PACKERS[board.family]]
 
 
-def built_bitstream(preset: Preset, board: Board) -> Path:
-    """Bitstream that was built.
+def built_bitstream(preset: Preset, board: Board) -> tuple[Path, dict]:
+    """Bitstream that was built last, and what its ``report.json`` holds.
 
     Raises
     ------
     SpecError
-        If there is none.
+        If there is none, or no report of it, with what builds one.
     """
-    path = bitstream_path(preset, board)
+    path, report_path = bitstream_path(preset, board), fpga_dir(preset, board) / REPORT
+    report = json.loads(report_path.read_text()) if report_path.is_file() else None
+    command = f"python -m synth.fpga build --preset {preset.name} --board {board.name}"
     if not path.is_file():
+        clocks = [reports.Clock(**clock) for clock in report["clocks"]] if report else []
+        missed = reports.missed_clock(clocks)
+        if missed:
+            raise SpecError(
+                f"no {path}: its clock was missed, with {missed.achieved:.2f} MHz of"
+                f" {missed.constraint:.2f} MHz; build it with"
+                f" `{command} --mhz {int(missed.achieved)}`"
+            )
         raise SpecError(
             f"no {path}: build it with `make fpga PRESET={preset.name} BOARD={board.name}`"
         )
-    return path
+    if not report:
+        raise SpecError(f"no {report_path} to {path}: build both again with `{command}`")
+    return path, report
 
 
 def summary(report: dict) -> str:

@@ -103,6 +103,12 @@ def read_clocks(report: dict, mhz: float) -> list[Clock]:
     return [Clock(name, found["achieved"], mhz) for name, found in report["fmax"].items()]
 
 
+def missed_clock(clocks: list[Clock]) -> Clock | None:
+    """Clock that misses most; None if all are met."""
+    worst = min(clocks, key=lambda clock: clock.achieved / clock.constraint, default=None)
+    return worst if worst and worst.achieved < worst.constraint else None
+
+
 def check_clocks(clocks: list[Clock], where: str) -> None:
     """Refuse a design that misses a clock.
 
@@ -111,8 +117,8 @@ def check_clocks(clocks: list[Clock], where: str) -> None:
     SpecError
         With the clock that misses most, and by how much.
     """
-    worst = min(clocks, key=lambda clock: clock.achieved / clock.constraint, default=None)
-    if worst and worst.achieved < worst.constraint:
+    worst = missed_clock(clocks)
+    if worst:
         late = 1000 / worst.achieved - 1000 / worst.constraint
         raise SpecError(
             f"{where} misses its clock: {worst.name} reaches {worst.achieved:.2f} MHz of"

@@ -1,5 +1,7 @@
 """``python -m synth.fpga.host``: talk to a board, simulated or real."""
 
+import math
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,8 +84,10 @@ def main(
     ] = DEFAULT_TIMEOUT,
 ) -> None:
     """Load a checkpoint, classify images, read counters, test a board."""
-    if timeout <= 0:
-        raise SpecError(f"--timeout is {timeout}: must be more than 0 seconds")
+    if baud < 1:
+        raise SpecError(f"--baud is {baud}: must be at least 1, the rate that the build named")
+    if not 0 < timeout < math.inf:
+        raise SpecError(f"--timeout is {timeout}: must be finite and more than 0 seconds")
     context.obj = Board(port, load_preset(preset), checkpoint, built, baud, timeout)
 
 
@@ -231,11 +235,21 @@ def images(
 
 
 def read_images(path: Path, data: object) -> np.ndarray:
-    """Read images from a ``.npy``; those of one channel may lack that axis."""
+    """Read images from a ``.npy``; those of one channel may lack that axis.
+
+    Raises
+    ------
+    SpecError
+        If it is another file, or its type or shape is not that of the preset's images.
+    """
     try:
         content = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise SpecError(f"{path} is not a .npy file: {error}") from None
+    if not isinstance(content, np.ndarray):
+        with content:
+            names = ", ".join(content.files) or "none"
+        raise SpecError(f"{path} is a .npz file, of arrays {names}: must be a .npy file, of one")
     shape = (data.channels, data.height, data.width)
     if content.ndim == 3 and data.channels == 1:
         content = content[:, None]
