@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .cli import friendly_errors
-from .metrics import read_metrics, write_metrics
+from .metrics import build_dir, read_metrics, write_metrics
 from .spec import SpecError, load_preset
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -19,16 +19,14 @@ def train(
     preset: PresetName = "tiny",
     out: Annotated[Path | None, typer.Option(help="Checkpoint to write.")] = None,
     compiled: Annotated[
-        bool | None, typer.Option(help="Compile the network; by default for large data sets.")
+        bool | None, typer.Option(help="Compile the network; by default for 5,000 images or more.")
     ] = None,
 ) -> None:
     """Train a preset and export its integers; resumes where an earlier run was stopped."""
     from .train import Run, finish
 
     spec = load_preset(preset)
-    large = spec.data.dataset == "fashion-mnist"
-    run = Run(spec, Path("build") / spec.name, compiled=large if compiled is None else compiled)
-    finish(run, out)
+    finish(Run(spec, build_dir(spec.name), compiled=compiled), out)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from .coefficients import two_powers
 from .files import whole_file
 from .schedule import Layer, coefficient_shapes, network_layers
 from .sections import Section
-from .spec import MAX_ALIGN, PIXEL_BITS, Preset, SpecError, parse_preset
+from .spec import MAX_ALIGN, PIXEL_BITS, Preset, SpecError, parse_preset, preset_option
 
 FORMAT = "spikestack-1"
 WEIGHTED = (".weight", ".bias")
@@ -100,7 +100,7 @@ class Checkpoint:
         if path.is_dir():
             raise SpecError(f"checkpoint {path} is a folder: must be a .safetensors file")
         if not path.is_file():
-            name = preset.name if preset is not None else path.stem
+            name = preset_option(preset.name) if preset is not None else path.stem
             raise SpecError(
                 f"no checkpoint {path}: train one with `python -m golden train --preset {name}`"
             )
@@ -234,6 +234,9 @@ def _same_shape(source: str, own: Preset, wanted: Preset) -> None:
 
 def _same_fields(source: str, where: str, own: Section, wanted: Section, preset: str) -> None:
     for key in type(own).model_fields:
+        # Where images lie is no part of the network, and differs from folder to folder.
+        if (where, key) == ("data", "dataset"):
+            continue
         mine, theirs = getattr(own, key), getattr(wanted, key)
         if isinstance(mine, Section) and isinstance(theirs, Section):
             _same_fields(source, f"{where}.{key}", mine, theirs, preset)

@@ -39,7 +39,7 @@ def load_split(preset: Preset, split: str) -> tuple[np.ndarray, np.ndarray]:
     shipped = {"digits": _digits, "fashion-mnist": _fashion_mnist}.get(dataset)
     images, labels = shipped(split) if shipped else _own_file(Path(dataset), split)
     _check_fits(images, labels, preset)
-    return images, labels
+    return images, labels.astype(np.int64)
 
 
 def load_test_images(preset: Preset, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +90,9 @@ def _check_fits(images: np.ndarray, labels: np.ndarray, preset: Preset) -> None:
         raise SpecError(
             f"{data.dataset} images are {images.shape[1:]}: preset {preset.name} has {shape}"
         )
-    top = int(labels.max())
+    low, top = int(labels.min()), int(labels.max())
+    if low < 0:
+        raise SpecError(f"{data.dataset} has labels down to {low}: must be at least 0")
     if top >= data.classes:
         raise SpecError(
             f"data.classes is {data.classes}: {data.dataset} has labels up to {top},"
@@ -108,8 +110,8 @@ def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     parts = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
     train_images, test_images, train_labels, test_labels = parts
     if split == "train":
-        return train_images, train_labels.astype(np.int64)
-    return test_images, test_labels.astype(np.int64)
+        return train_images, train_labels
+    return test_images, test_labels
 
 
 def _own_file(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -129,10 +131,11 @@ def _own_file(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         raise SpecError(f"{path} is not a readable .npz file: {error}") from None
     if missing:
         raise SpecError(f"{path} has no array {missing[0]}: must have {', '.join(names)}")
-    for name, array in zip(wanted, arrays, strict=True):
-        if array.dtype != np.uint8:
-            raise SpecError(f"{path}: {name} is of type {array.dtype}: must be uint8")
     images, labels = arrays
+    if images.dtype != np.uint8:
+        raise SpecError(f"{path}: {wanted[0]} is of type {images.dtype}: must be uint8")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise SpecError(f"{path}: {wanted[1]} is of type {labels.dtype}: must be of integers")
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim != 4 or not len(images):
@@ -145,7 +148,7 @@ def _own_file(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: {wanted[1]} has shape {labels.shape}: must be {images.shape[:1]},"
             f" a label for each of {wanted[0]}"
         )
-    return images, labels.astype(np.int64)
+    return images, labels
 
 
 def _fashion_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +162,7 @@ def _fashion_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
                 " or set SPIKESTACK_FASHION_MNIST to the folder of its four .gz files"
             )
     images = _read_idx(files[0], header=16, size=28 * 28).reshape(-1, 1, 28, 28)
-    labels = _read_idx(files[1], header=8, size=1).astype(np.int64)
+    labels = _read_idx(files[1], header=8, size=1)
     if len(images) != len(labels):
         raise SpecError(f"{files[0]} has {len(images)} images and {len(labels)} labels")
     return images, labels

@@ -11,7 +11,7 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .schedule import Layer, network_layers
-from .spec import MAX_ALIGN, PIXEL_BITS, Preset, SpecError
+from .spec import LOGIT_BITS, MAX_ALIGN, PIXEL_BITS, Preset, SpecError
 from .widths import signed_bits
 
 
@@ -76,19 +76,27 @@ def layer_input_top(layer: Layer, preset: Preset) -> int:
 
 
 def checkpoint_widths(checkpoint: Checkpoint) -> Widths:
-    """Widths that the checkpoint's actual weights need."""
+    """Widths that the checkpoint's actual weights need.
+
+    Raises
+    ------
+    SpecError
+        If the sum of a logit over time may need more bits than the hardware keeps.
+    """
 
     def ranges(layer: Layer) -> tuple[Range, Range, int]:
         weights = checkpoint.weights[layer.name].astype(np.int64) << checkpoint.align(layer)
         bias = checkpoint.biases[layer.name].astype(np.int64)
         sums = sum_range(weights, layer_input_top(layer, checkpoint.preset))
+        if layer.kind == "head":
+            _check_logits(checkpoint.preset, sums + Range(bias, bias))
         return sums, Range(bias, bias), checkpoint.threshold(layer)
 
     return _widths(checkpoint.preset, ranges)
 
 
 def format_widths(preset: Preset) -> Widths:
-    """Widths that suffice for any checkpoint of the preset."""
+    """Widths that suffice for any checkpoint of the preset that :func:`checkpoint_widths` takes."""
     quant = preset.quant
     weight, bias = 2 ** (quant.weight_bits - 1), 2 ** (quant.bias_bits - 1)
 
@@ -115,6 +123,18 @@ def built_widths(preset: Preset, checkpoint: Checkpoint | None) -> Widths:
             " give one, or set engine.widths to format"
         )
     return checkpoint_widths(checkpoint)
+
+
+def _check_logits(preset: Preset, step: Range) -> None:
+    """Refuse a head whose sums with bias of one time step may add up to more than a logit holds."""
+    steps = preset.network.time_steps
+    logits = Range(step.low * steps, step.high * steps)
+    if logits.bits > LOGIT_BITS:
+        raise SpecError(
+            f"checkpoint of preset {preset.name}: logits may be {np.min(logits.low)} to"
+            f" {np.max(logits.high)} over {steps} time steps and need {logits.bits} bits: must fit"
+            f" in {LOGIT_BITS}; train with less than {preset.quant.bias_bits} quant.bias_bits"
+        )
 
 
 def _widths(preset: Preset, ranges: Callable[[Layer], tuple[Range, Range, int]]) -> Widths:

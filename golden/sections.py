@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from .coefficients import MAX_DENDRITES
 
 PositiveInt = Annotated[int, Field(ge=1)]
+# The hardware sends all logits in one frame, which holds so many words.
+MAX_CLASSES = 16383
 
 
 class Section(BaseModel):
@@ -21,18 +23,19 @@ class Data(Section):
     Members
     -------
     dataset : ``"digits"`` (scikit-learn, 8x8), ``"fashion-mnist"`` (28x28), ``"none"`` (shape
-        only), or the path of an ``.npz`` file, seen from the folder a command runs in, with uint8
+        only), or the path of an ``.npz`` file, seen from the folder a command runs in, with
         arrays ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``; images are
-        of shape (count, channels, height, width), or (count, height, width) for one channel
+        uint8 of shape (count, channels, height, width), or (count, height, width) for one channel,
+        labels any integers from 0
     channels, height, width : shape of an image of unsigned 8-bit pixels
-    classes : number of classes
+    classes : number of classes, at most :data:`MAX_CLASSES`
     """
 
     dataset: str
     channels: PositiveInt
     height: PositiveInt
     width: PositiveInt
-    classes: Annotated[int, Field(ge=2)]
+    classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)]
 
     @field_validator("dataset")
     @classmethod
@@ -214,6 +217,10 @@ class Engine(Section):
         return self.tiles * self.lanes
 
 
+# Side of a hybrid bond's pad.
+BOND_UM = 0.8
+
+
 class Asic(Section):
     """Standard cells and stacks of them. It changes no network, so no dump of a preset has it.
 
@@ -225,7 +232,7 @@ class Asic(Section):
     gate_flops : least flip-flops that share a clock gate; 0 for no clock gating
     fanout : loads of a net above which it gets buffers
     utilisation : share of a tier's outline that cells fill
-    pitch_um : between hybrid bonds
+    pitch_um : between hybrid bonds, whose pads of :data:`BOND_UM` must not touch
     """
 
     flop_bits: Annotated[int, Field(ge=0)] = 256
@@ -234,7 +241,7 @@ class Asic(Section):
     gate_flops: Annotated[int, Field(ge=0)] = 4
     fanout: Annotated[int, Field(ge=2)] = 24
     utilisation: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    pitch_um: Annotated[float, Field(gt=0)] = 1.6
+    pitch_um: Annotated[float, Field(gt=BOND_UM)] = 1.6
 
 
 class Train(Section):

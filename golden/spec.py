@@ -8,16 +8,22 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from .attention_spec import LOCAL_KINDS, check_attention, hybrid
 from .experts_spec import check_experts, check_heads, kept_heads_count
 from .sections import Asic, Data, Engine, Moe, Network, Quant, Section, Stage, Train
 
 PRESET_DIR = Path(__file__).resolve().parent.parent / "presets"
+# Folders below build that are no preset's.
+TOOL_FOLDERS = ("compare", "sim", "verilator")
+# Presets by name that were read from a file outside PRESET_DIR, and the path as it was given.
+_FILES: dict[str, str] = {}
 
 # Pixels are unsigned 8-bit integers p and stand for p / 256.
 PIXEL_BITS = 8
+# The hardware keeps a logit in a signed word of so many bits.
+LOGIT_BITS = 32
 # Lanes of the engines whose growth is measured.
 GROWTH_LANES = (4, 8, 16, 32, 64)
 # The hardware aligns a weight row to the membrane's format by a shift of 0 to 7.
@@ -38,6 +44,15 @@ class Preset(Section):
     engine: Engine
     train: Train | None = None
     asic: Asic = Field(Asic(), exclude=True)
+
+    @field_validator("name")
+    @classmethod
+    def _of_no_tool(cls, value: str) -> str:
+        if value in TOOL_FOLDERS:
+            raise ValueError(
+                f"name is {value}: must be another, tools keep their files in build/{value}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "Preset":
@@ -267,7 +282,8 @@ def load_preset(name: str | Path) -> Preset:
     Raises
     ------
     SpecError
-        If there is no such preset, its contents are wrong, or its name is not the file's.
+        If there is no such preset, its contents are wrong, its name is not the file's, or it is
+        that of a shipped preset with other content.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -284,4 +300,16 @@ def load_preset(name: str | Path) -> Preset:
         raise SpecError(
             f"preset {path.name}: name is {preset.name}: must be {path.stem}, as the file"
         )
+    if path.resolve().parent != PRESET_DIR:
+        if path.stem in preset_names() and preset != load_preset(path.stem):
+            raise SpecError(
+                f"preset {path}: name is {path.stem}, which a shipped preset has with other"
+                " content: must be a name of its own, as checkpoints and builds are filed by name"
+            )
+        _FILES[preset.name] = str(name)
     return preset
+
+
+def preset_option(preset_name: str) -> str:
+    """What ``--preset`` takes for a preset: its name, or the path it was read from."""
+    return _FILES.get(preset_name, preset_name)

@@ -29,6 +29,8 @@ from .spec import Preset, SpecError, Train, parse_preset
 
 # Bits of the significand of float32, in which networks train.
 FLOAT_BITS = 24
+# With so many training images an epoch is long enough to compile the network first.
+LARGE = 5_000
 
 
 class Run:
@@ -38,7 +40,8 @@ class Run:
     ----------
     preset : what to train, with a ``[train]`` section
     folder : where the state and the log are kept
-    compiled : compile the network; pays off after some minutes of training
+    compiled : compile the network, which pays off after some minutes of training; None does so
+        from :data:`LARGE` training images on
     limit : number of training images; as many as the preset says if None
 
     Members
@@ -48,7 +51,12 @@ class Run:
     """
 
     def __init__(
-        self, preset: Preset, folder: Path, *, compiled: bool = True, limit: int | None = None
+        self,
+        preset: Preset,
+        folder: Path,
+        *,
+        compiled: bool | None = None,
+        limit: int | None = None,
     ) -> None:
         if preset.train is None:
             raise SpecError(f"preset {preset.name} has no [train] section: cannot be trained")
@@ -68,7 +76,14 @@ class Run:
         return self.folder / "train-state.pt"
 
     def train(self) -> SpikingTransformer:
-        """Train to the end, from the last saved epoch if there is one of the same preset."""
+        """Train to the end, from the last saved epoch if there is one of the same preset.
+
+        Raises
+        ------
+        SpecError
+            If images, batch or the saved epoch do not fit the preset, or training diverges; what
+            was saved is then as it was.
+        """
         settings = self.settings
         images, labels = (torch.from_numpy(a.copy()) for a in load_split(self.preset, "train"))
         images, labels = images[: self.limit], labels[: self.limit]
@@ -76,6 +91,7 @@ class Run:
             raise SpecError(
                 f"train.batch is {settings.batch}: must be at most {len(images)}, the images"
             )
+        _check_batch_norm(self.preset)
         # Read only so that test images which do not fit are refused before hours of training.
         load_split(self.preset, "test")
         saved = self._load()
@@ -98,7 +114,7 @@ class Run:
                     optimiser.load_state_dict(saved["optimiser"])
                     schedule.load_state_dict(saved["schedule"])
                 saved = None
-            forward = self._forward_function()
+            forward = self._forward_function(len(images))
             while self.epoch < first + count:
                 title = f"{phase} epoch {self.epoch + 1}/{total}"
                 self._epoch(title, images, labels, forward, optimiser, schedule)
@@ -123,13 +139,14 @@ class Run:
         self.network.train()
         return 100.0 * right / len(labels)
 
-    def _forward_function(self):
+    def _forward_function(self, images: int):
         def forward(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             logits = self.network(pixels)
             balance = torch.stack(self.network.balance or [logits.new_zeros(())])
             return logits, torch.stack(self.network.activity), balance
 
-        return torch.compile(forward, dynamic=False) if self.compiled else forward
+        compiled = images >= LARGE if self.compiled is None else self.compiled
+        return torch.compile(forward, dynamic=False) if compiled else forward
 
     def _epoch(self, title, images, labels, forward, optimiser, schedule) -> None:
         settings = self.settings
@@ -145,6 +162,8 @@ class Run:
                 loss = functional.cross_entropy(logits, labels[index])
                 loss = loss + settings.firing_penalty * activity.mean()
                 loss = loss + settings.balance_penalty * balance.mean()
+                if not loss.isfinite():
+                    raise self._diverged(title, f"loss is {loss.item()}")
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -154,10 +173,18 @@ class Run:
                 seen += len(index)
                 density, loads = activity.detach(), balance.detach()
                 bar.set_postfix(acc=f"{100 * right / seen:.1f}", density=f"{density.mean():.3f}")
+        for name, values in self.network.state_dict().items():
+            if torch.is_tensor(values) and not values.isfinite().all():
+                raise self._diverged(title, f"{name} is not finite after it")
         note = f"{title}: train accuracy {100 * right / seen:.2f} %, bundles {_listed(density)}"
         if self.preset.network.moe is not None:
             note += f", balance {_listed(loads)}"
         self.note(note)
+
+    def _diverged(self, title: str, sign: str) -> SpecError:
+        key = "quant_learning_rate" if self.network.head.folded else "learning_rate"
+        rate = getattr(self.settings, key)
+        return SpecError(f"{title}: {sign}: training diverged; try a train.{key} below {rate}")
 
     def note(self, line: str) -> None:
         """Print a line and keep it for the log."""
@@ -270,6 +297,18 @@ def augment(pixels: Tensor, settings: Train, random: torch.Generator) -> Tensor:
         flipped = torch.rand(len(pixels), generator=random) < 0.5
         pixels = torch.where(flipped[:, None, None, None], pixels.flip(3), pixels)
     return pixels
+
+
+def _check_batch_norm(preset: Preset) -> None:
+    """Refuse a batch that leaves a layer's batch norm a single value of a channel."""
+    # Pixels are the same in all time steps, so their layer computes one.
+    first, *_ = network_layers(preset)
+    values = min(first.positions, preset.tokens * preset.network.time_steps)
+    if preset.train.batch * values < 2:
+        raise SpecError(
+            f"train.batch is {preset.train.batch}: must be at least 2, as batch norm needs two"
+            " values of a channel and an image has one"
+        )
 
 
 def _listed(values: Tensor) -> str:

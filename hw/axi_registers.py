@@ -152,7 +152,9 @@ class AxiRegisters(wiring.Component):
                     m.next = "IDLE"
         for memory in self.map.memories:
             port = getattr(self, f"{memory.name}_addr")
-            m.d.comb += port.eq(address[WORD_SHIFT : WORD_SHIFT + len(port)])
+            word = address[WORD_SHIFT : WORD_SHIFT + len(port)]
+            first = (memory.address >> WORD_SHIFT) % (1 << len(port))
+            m.d.comb += port.eq(word - first if first else word)
 
     def _value(self, register: Register) -> Value:
         """Word that software reads."""

@@ -47,13 +47,15 @@ def make_accelerator(preset: Preset, widths: Widths) -> Accelerator:
     ------
     SpecError
         If the network prunes heads of an attention with coefficients or state of its own, which
-        only the integer model does.
+        only the integer model does, or has a memory that no frame can load.
     """
     if preset.prunes_heads and preset.network.attention not in PRUNABLE:
         raise SpecError(
             f"preset {preset.name}: no hardware for network.head_keep below 1 with"
             f" network.attention {preset.network.attention}, only the integer model"
         )
+    # Asked here, before there are blocks: Amaranth warns of each that is then not used.
+    spaces.max_payload(preset, widths)
     return Accelerator(
         preset, widths, fingerprint=fingerprint(preset, widths), timeout=TIMEOUT_CYCLES
     )
@@ -72,8 +74,6 @@ def build_verilog(preset: Preset, checkpoint: Checkpoint | None) -> Path:
     accelerator = make_accelerator(preset, widths)
     made = generate(accelerator, TOP)
     path = verilog_path(preset)
-    with whole_file(path) as partial:
-        partial.write_text(made.text)
     description = {
         "preset": preset.model_dump(),
         "widths": asdict(widths),
@@ -99,6 +99,9 @@ def build_verilog(preset: Preset, checkpoint: Checkpoint | None) -> Path:
             "verilog.seconds": perf_counter() - started,
         },
     )
+    # Last of all: whoever looks whether the Verilog is newer than its sources asks for no more.
+    with whole_file(path) as partial:
+        partial.write_text(made.text)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Finding the lowest one of a mask, and numbering it."""
+"""Finding the lowest one of a mask (priority arbiter), and numbering it."""
 
 from functools import reduce
 from operator import or_

@@ -1,4 +1,4 @@
-"""Selection of the highest of some scores, all compared with each other at once."""
+"""Selection of the highest of some scores (top-k selector), all compared at once."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring

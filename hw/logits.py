@@ -4,10 +4,10 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.spec import LOGIT_BITS
+
 from .layouts import sums_layout
 from .resting import offered
-
-LOGIT_BITS = 32
 
 
 class Logits(wiring.Component):

@@ -63,7 +63,7 @@ class Register:
 
 @dataclass(frozen=True)
 class Memory:
-    """Words that software reads, from a byte address that is a multiple of its size."""
+    """Words that software reads, from a byte address."""
 
     name: str
     address: int

@@ -1,4 +1,4 @@
-"""A relay: registers in both directions of a stream, so that long paths end in it."""
+"""A relay (skid buffer): registers in both directions of a stream, where long paths end."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring

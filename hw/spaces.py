@@ -7,7 +7,7 @@ from golden.schedule import MemoryMap, network_layers
 from golden.spec import PIXEL_BITS, Preset, SpecError
 
 from .attention_kinds import coefficient_shapes
-from .frames import DEFAULT_MAX_PAYLOAD, LOAD_HEADER, MAX_LENGTH, Space
+from .frames import DEFAULT_MAX_PAYLOAD, LOAD_HEADER, MAX_LENGTH, MAX_ROWS, Space
 from .logits import LOGIT_BITS
 from .sequencer import COUNTER_BITS
 from .weight_fetch import SHIFT_BITS
@@ -27,16 +27,27 @@ def write_spaces(preset: Preset, widths: Widths) -> tuple[Space, ...]:
 
     Rows of weights, biases and coefficients are those of all tiles, side by side, the first tile's
     lowest.
+
+    Raises
+    ------
+    SpecError
+        If a space has more rows than a frame can address.
     """
     shapes = coefficient_shapes(preset).items()
     where, engine, quant = MemoryMap(preset), preset.engine, preset.quant
-    return (
-        Space("weights", where.weight_rows, engine.all_lanes * quant.weight_bits),
-        Space("biases", where.bias_rows, engine.tiles * engine.neuron_lanes * quant.bias_bits),
-        Space("formats", len(where.layers), format_layout(widths).size),
-        Space("image", where.image_rows, PIXEL_BITS),
-        *(Space(name, rows, preset.engine.tiles * bits) for name, (rows, bits) in shapes),
+    known = (
+        ("weights", where.weight_rows, engine.all_lanes * quant.weight_bits),
+        ("biases", where.bias_rows, engine.tiles * engine.neuron_lanes * quant.bias_bits),
+        ("formats", len(where.layers), format_layout(widths).size),
+        ("image", where.image_rows, PIXEL_BITS),
+        *((name, rows, engine.tiles * bits) for name, (rows, bits) in shapes),
     )
+    for name, rows, _ in known:
+        if rows > MAX_ROWS:
+            raise SpecError(
+                f"preset {preset.name}: space {name} has {rows} rows: must be at most {MAX_ROWS}"
+            )
+    return tuple(Space(*each) for each in known)
 
 
 def max_payload(preset: Preset, widths: Widths, wanted: int = DEFAULT_MAX_PAYLOAD) -> int:

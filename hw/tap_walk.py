@@ -1,4 +1,4 @@
-"""Tap walk: the loops of a convolution, a dense layer or the head, as addresses."""
+"""Tap walk (address generator): the loops of a convolution, a dense layer or the head."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring

@@ -5,7 +5,7 @@ import numpy as np
 from golden.checkpoint import Checkpoint
 from golden.coefficients import COEFFICIENT_ONE, coefficient_values
 from golden.schedule import coefficient_shapes, network_layers
-from golden.spec import MAX_ALIGN, PIXEL_BITS, Preset, parse_preset
+from golden.spec import LOGIT_BITS, MAX_ALIGN, PIXEL_BITS, Preset, parse_preset
 
 SMALL = {
     "name": "small",
@@ -168,6 +168,8 @@ def random_checkpoint(preset: Preset, seed: int = 0, *, full: bool = False) -> C
         if full:
             weight = random.integers(-top, top, layer.weight_shape)
             bias = random.integers(-most, most, layer.outputs)
+            if layer.kind == "head":
+                bias = bias.clip(-most_head_bias(preset), most_head_bias(preset) - 1)
         else:
             spread = 2.0 / np.sqrt(0.3 * layer.fan_in)
             weight = np.rint(random.normal(0.02, spread, layer.weight_shape) * 2**scale)
@@ -182,6 +184,12 @@ def random_checkpoint(preset: Preset, seed: int = 0, *, full: bool = False) -> C
     checkpoint = Checkpoint(preset, weights, biases, scales, {"seed": str(seed)}, coefficients)
     checkpoint.check("random")
     return checkpoint
+
+
+def most_head_bias(preset: Preset) -> int:
+    """Bias of the head that leaves half of a logit's range to its sums, or the largest there is."""
+    steps = preset.network.time_steps
+    return min(2 ** (preset.quant.bias_bits - 1), 2 ** (LOGIT_BITS - 2) // steps)
 
 
 def _coefficients(preset: Preset, part: str, shape, random, full: bool) -> np.ndarray:

@@ -22,14 +22,14 @@ from tests.small_networks import random_checkpoint, random_images, small_preset
 CLASSES, FINGERPRINT = 5, 0x12345678
 
 
-def make_registers() -> AxiRegisters:
-    values = {"classes": CLASSES, "fingerprint": FINGERPRINT, "protocol": 1}
+def make_registers(classes: int = CLASSES) -> AxiRegisters:
+    values = {"classes": classes, "fingerprint": FINGERPRINT, "protocol": 1}
     return AxiRegisters(read_map(compile_source(**values)))
 
 
-def play(body) -> None:
+def play(body, classes: int = CLASSES) -> None:
     """Run a test bench on registers whose memory holds the word's number and 100."""
-    dut = make_registers()
+    dut = make_registers(classes)
 
     async def bench(ctx):
         await body(ctx, dut)
@@ -98,6 +98,21 @@ def test_reads():
             assert await read(ctx, dut, bad) == (0, SLVERR), f"{bad:#x}"
 
     play(body)
+
+
+@pytest.mark.parametrize("classes", [1024, 1025, 2100])
+def test_reads_of_many_logits(classes):
+    """Words of a memory that begins at no multiple of its size, too."""
+
+    async def body(ctx, dut):
+        first = dut.map.address("logits")
+        for word in (0, 1, 1023, classes // 2, classes - 1):
+            assert await read(ctx, dut, first + 4 * word) == (100 + word, OKAY), word
+        end = first + 4 * classes
+        if end < 1 << dut.map.address_bits:
+            assert await read(ctx, dut, end) == (0, SLVERR)
+
+    play(body, classes)
 
 
 def test_writes():

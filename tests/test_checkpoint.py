@@ -47,6 +47,14 @@ def test_engine_may_differ(checkpoint, tmp_path):
     assert Checkpoint.load(path, wanted).preset == wanted
 
 
+def test_data_set_may_lie_elsewhere(checkpoint, tmp_path):
+    path = tmp_path / "net.safetensors"
+    checkpoint.save(path)
+    for dataset in ("digits", "own.npz", "/some/where/own.npz"):
+        wanted = small_preset(data__dataset=dataset)
+        assert Checkpoint.load(path, wanted).preset == wanted
+
+
 def test_units(checkpoint):
     layers = {x.name: x for x in network_layers(checkpoint.preset)}
     scales = checkpoint.scales

@@ -87,13 +87,24 @@ def test_wrong_preset_file(elsewhere):
     assert list(elsewhere.iterdir()) == [path]
 
 
+def test_no_checkpoint_of_a_preset_file(elsewhere):
+    """The advice names the file: its name alone finds no preset."""
+    path = preset_file(elsewhere / "mine.toml", name='name = "mine"')
+    result = golden("evaluate", "--preset", str(path))
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: no checkpoint {ROOT / 'checkpoints' / 'mine.safetensors'}:"
+        f" train one with `python -m golden train --preset {path}`\n"
+    )
+
+
 def test_checkpoint_of_another_preset(elsewhere):
     path = elsewhere / "net.safetensors"
-    random_checkpoint(small_preset()).save(path)
+    random_checkpoint(small_preset(network__time_steps=2)).save(path)
     result = golden("evaluate", "--checkpoint", str(path))
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: checkpoint net.safetensors: data.dataset is none: preset tiny has digits\n"
+        "error: checkpoint net.safetensors: network.time_steps is 2: preset tiny has 4\n"
     )
     assert list(elsewhere.iterdir()) == [path]
 
@@ -116,20 +127,20 @@ def test_no_fashion_mnist(elsewhere, monkeypatch):
 def test_unwritable(elsewhere):
     (elsewhere / "build").write_text("a file where a folder should be")
     path = elsewhere / "net.safetensors"
-    preset = small_preset(data__dataset="digits", name="tiny")
+    preset = small_preset(data__dataset="digits", name="mine")
     random_checkpoint(preset).save(path)
     lines = [
-        'name = "tiny"',
+        'name = "mine"',
         'data = { dataset = "digits", channels = 1, height = 8, width = 8, classes = 10 }',
         "engine = { lanes = 8, neuron_lanes = 4 }",
         "[network]",
         "blocks = 1\nheads = 2\nmlp_ratio = 2",
         "stages = [{ channels = 8, pool = true }, { channels = 16 }]",
     ]
-    (elsewhere / "tiny.toml").write_text("\n".join(lines))
-    result = golden("evaluate", "--preset", "tiny.toml", "--checkpoint", str(path), "--limit", "9")
+    (elsewhere / "mine.toml").write_text("\n".join(lines))
+    result = golden("evaluate", "--preset", "mine.toml", "--checkpoint", str(path), "--limit", "9")
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1] == "error: build/tiny: Not a directory"
+    assert result.stderr.splitlines()[-1] == "error: build/mine: Not a directory"
 
 
 def test_as_a_program(elsewhere):

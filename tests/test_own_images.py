@@ -45,6 +45,24 @@ def test_both_splits(arrays):
     np.testing.assert_array_equal(load_test_images(own_preset(), 2)[0], arrays["test_images"][:2])
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint16, np.int32, np.int64, np.uint64, ">i4"])
+def test_labels_of_any_integers(arrays, kind):
+    wide = {"test_labels": np.array([0, 9, 3, 100, 5], kind)}
+    if np.dtype(kind).itemsize > 1:
+        wide["test_labels"][3] = 999
+    np.savez("own.npz", **arrays | wide)
+    _, labels = load_split(own_preset(data__classes=1000), "test")
+    assert labels.dtype == np.int64
+    assert labels.tolist() == wide["test_labels"].tolist()
+
+
+def test_labels_beyond_any_count(arrays):
+    """Labels that 64 bits with a sign do not hold."""
+    np.savez("own.npz", **arrays | {"test_labels": np.full(5, 2**64 - 1, np.uint64)})
+    with pytest.raises(SpecError, match=r"^data\.classes is 10: own\.npz has labels up to 184467"):
+        load_split(own_preset(), "test")
+
+
 def test_one_channel_needs_no_axis(arrays):
     np.savez_compressed("own.npz", **{name: array.squeeze() for name, array in arrays.items()})
     images, _ = load_split(own_preset(), "train")
@@ -69,8 +87,16 @@ REFUSED = {
         ": train_images is of type float64: must be uint8",
     ),
     "type of labels": (
-        {"train_labels": np.zeros(16, np.int64)},
-        ": train_labels is of type int64: must be uint8",
+        {"train_labels": np.zeros(16, np.float32)},
+        ": train_labels is of type float32: must be of integers",
+    ),
+    "labels of bits": (
+        {"train_labels": np.zeros(16, bool)},
+        ": train_labels is of type bool: must be of integers",
+    ),
+    "negative labels": (
+        {"train_labels": np.full(16, -1, np.int16)},
+        " has labels down to -1: must be at least 0",
     ),
     "flat images": (
         {"train_images": np.zeros((16, 64), np.uint8)},

@@ -10,7 +10,14 @@ from golden.integer import IntegerModel
 from golden.ranges import Widths, built_widths, checkpoint_widths, format_widths
 from golden.schedule import network_layers
 from golden.spec import SpecError, load_preset
-from tests.small_networks import NETWORKS, random_checkpoint, random_images, small_preset
+from hw.memory_image import checkpoint_requests
+from tests.small_networks import (
+    NETWORKS,
+    most_head_bias,
+    random_checkpoint,
+    random_images,
+    small_preset,
+)
 
 FIELDS = ("sums", "biased", "residual", "potential")
 networks = pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
@@ -90,11 +97,14 @@ def worst(preset, *, lowest: bool) -> Checkpoint:
         for bits in (quant.weight_bits, quant.bias_bits)
     )
     layers = [x for x in network_layers(preset) if x.has_weights]
+    biases = {x.name: np.full(x.outputs, bias, np.int32) for x in layers}
+    most = most_head_bias(preset)
+    biases["head"] = biases["head"].clip(-most, most - 1)
     coarse = {"pixels": quant.frac_bits, "head": quant.frac_bits}
     return Checkpoint(
         preset,
         {x.name: np.full(x.weight_shape, weight, np.int8) for x in layers},
-        {x.name: np.full(x.outputs, bias, np.int32) for x in layers},
+        biases,
         {x.name: coarse.get(x.kind, max(0, quant.frac_bits - 7)) for x in layers},
     )
 
@@ -155,6 +165,31 @@ def test_too_narrow(name):
         f"checkpoint needs {bits} bits for {name}: the hardware was built with {bits - 1};"
         " build it for this checkpoint, or with engine.widths = format"
     )
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_logits_beyond_a_word(sign):
+    """The last bias whose logits a word holds, and one more."""
+    preset = small_preset(quant__bias_bits=32)
+    checkpoint = random_checkpoint(preset, full=True)
+    weights = checkpoint.weights["head"].astype(int) * preset.tokens
+    most = (weights * (weights * sign > 0)).sum(1)
+    # Over 4 steps, 2**31 - 4 is the largest multiple of 4 below 2**31.
+    last = 2**29 - 1 - int(most[3]) if sign > 0 else -(2**29) - int(most[3])
+    checkpoint.biases["head"][:] = 0
+    checkpoint.biases["head"][3] = last
+    checkpoint.check("held")
+    checkpoint_widths(checkpoint)
+    checkpoint.biases["head"][3] += sign
+    text = (
+        r"^checkpoint of preset small: logits may be -\d+ to \d+ over 4 time steps and need"
+        r" 33 bits: must fit in 32; train with less than 32 quant\.bias_bits$"
+    )
+    for use in (checkpoint_widths, IntegerModel):
+        with pytest.raises(SpecError, match=text):
+            use(checkpoint)
+    with pytest.raises(SpecError, match=text):
+        checkpoint_requests(checkpoint, format_widths(preset))
 
 
 def test_built_widths():

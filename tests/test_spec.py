@@ -5,9 +5,20 @@ import json
 
 import pytest
 
+from golden.compare import Plan
 from golden.ranges import built_widths
 from golden.schedule import MemoryMap, network_layers
-from golden.spec import PRESET_DIR, SpecError, load_preset, parse_preset, preset_names
+from golden.sections import BOND_UM, MAX_CLASSES
+from golden.spec import (
+    PRESET_DIR,
+    TOOL_FOLDERS,
+    SpecError,
+    load_preset,
+    parse_preset,
+    preset_names,
+)
+from hw.frames import MAX_WORDS
+from sim.verilator import MODELS, RUNS
 from tests.small_networks import SMALL, small_preset
 
 NAMES = [
@@ -144,6 +155,7 @@ REFUSED = [
         " of an .npz file",
     ),
     ("data.classes", 1, "data.classes is 1: must be at least 2"),
+    ("data.classes", 16384, "data.classes is 16384: must be at most 16383"),
     ("data", None, "missing key data"),
     ("engine", 8, "engine is 8: must be a table"),
     ("engine.lanes", 0, "engine.lanes is 0: must be at least 1"),
@@ -186,6 +198,8 @@ REFUSED = [
     ("quant.frac_bits", 1, "quant.key_frac_bits is 2: must be at most quant.frac_bits, 1"),
     ("train.epochs", 1, "missing key train.quant_epochs"),
     ("asic.gate_flops", -1, "asic.gate_flops is -1: must be at least 0"),
+    ("asic.pitch_um", 0.5, "asic.pitch_um is 0.5: must be more than 0.8"),
+    ("asic.pitch_um", BOND_UM, "asic.pitch_um is 0.8: must be more than 0.8"),
     (
         "name",
         "My Net",
@@ -290,6 +304,39 @@ def test_file_by_path(tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text((PRESET_DIR / "tiny.toml").read_text())
     assert load_preset(path) == load_preset("tiny")
+
+
+def test_shipped_name_with_other_content(tmp_path):
+    """Else its training would overwrite the shipped checkpoint."""
+    path = tmp_path / "tiny.toml"
+    text = (PRESET_DIR / "tiny.toml").read_text()
+    path.write_text(text.replace("blocks = 1", "blocks = 2"))
+    assert path.read_text() != text
+    with pytest.raises(SpecError) as error:
+        load_preset(path)
+    assert str(error.value) == (
+        f"preset {path}: name is tiny, which a shipped preset has with other content: must be a"
+        " name of its own, as checkpoints and builds are filed by name"
+    )
+
+
+@pytest.mark.parametrize("name", ["compare", "sim", "verilator"])
+def test_names_of_tools(name):
+    with pytest.raises(SpecError) as error:
+        small_preset(name=name)
+    assert str(error.value) == (
+        f"preset small: name is {name}: must be another, tools keep their files in build/{name}"
+    )
+
+
+def test_tools_keep_their_names():
+    """Folders below build that are no preset's."""
+    assert {MODELS.name, RUNS.name, Plan.folder.name} == set(TOOL_FOLDERS)
+
+
+def test_most_classes_fit_a_frame():
+    assert MAX_CLASSES == MAX_WORDS
+    assert small_preset(data__classes=MAX_CLASSES).data.classes == MAX_CLASSES
 
 
 def test_copy_that_kept_its_name(tmp_path):
