@@ -6,6 +6,9 @@ BLOCK ?=
 BOARD ?= ulx3s-85f
 STYLE ?= memory-on-logic
 TIERS ?= 2
+# Library of standard cells and its LEF; without them, the embedded cells.
+LIBERTY ?=
+LEF ?=
 BOARDS := ulx3s-85f orangecrab-r0.2-85f ecpix5-85 icebreaker ice40-hx8k-evn
 WAVES ?= 0
 # Images that `make sim` classifies: the whole test split of tiny, 200 of any other preset.
@@ -34,19 +37,39 @@ ifeq ($(filter $(PRESET),$(PRESETS)),)
 $(error no preset $(PRESET): known are $(PRESETS))
 endif
 
+# Read as text: before `make setup` there is no Python that could import the module.
+STYLES := $(shell sed -nE 's/^(STYLES|FOLDED) = //p' synth/tiers/assign.py | tr -d '(),"')
+
+ifneq ($(words $(STYLE)):$(filter $(STYLE),$(STYLES)),1:$(STYLE))
+$(error no style $(STYLE): known are $(STYLES))
+endif
+ifeq ($(shell echo '$(TIERS)' | grep -cxE '[2-9]|[1-9][0-9]+'),0)
+$(error TIERS is $(TIERS): must be a whole number, at least 2)
+endif
+$(foreach name,LIBERTY LEF,$(foreach file,$($(name)),$(if $(wildcard $(file)),,\
+  $(error $(name) is $(file): there is no such file))))
+
+# The stamp says for which library make had the netlist made: for the embedded one if there is none.
+LIBRARY := $(strip $(LIBERTY) $(LEF))
+LIBRARY_OPTIONS := $(if $(LIBERTY),--liberty $(LIBERTY)) $(addprefix --lef ,$(LEF))
+LIBRARY_STAMP := $(B)/asic/made-for
+
 export WAVES
 
 .PHONY: all test verilog axi sim mapped fpga asic program tiers stacked train metrics lint clean help setup
 .DELETE_ON_ERROR:
 
-all: $(B)/golden.done $(B)/sim-$(IMAGES).done metrics ## classify PRESET's test images on generated hardware
+all: $(B)/golden.done $(B)/sim-$(IMAGES).done ## classify PRESET's test images on generated hardware
+	@$(PY) -m golden metrics --preset $(PRESET)
 
 help: ## this list
-	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [BOARD=name] [STYLE=name] [TIERS=n] [IMAGES=n|all] [WAVES=1]"
+	@echo "make [TARGET] [PRESET=tiny|base|...] [BLOCK=name] [BOARD=name] [STYLE=name] [TIERS=n]"
+	@echo "  [LIBERTY=file] [LEF='file ...'] [IMAGES=n|all] [WAVES=1]"
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
 	  | awk -F'\t' '{printf "  %-9s %s\n", $$1, $$2}'
 	@echo "presets: $(PRESETS)"
 	@echo "boards: $(BOARDS)"
+	@echo "styles: $(STYLES)"
 
 setup: $(READY) ## virtual environment with pinned tools
 
@@ -137,8 +160,15 @@ $(FPGA_READY): $(READY)
 	$(PY) -m pip install -q --disable-pip-version-check -e '.[fpga]'
 	@touch $@
 
-$(B)/asic/netlist.json: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(ASIC)
-	$(PY) -m synth.asic synth --preset $(PRESET)
+ifneq ($(LIBRARY),$(shell cat $(LIBRARY_STAMP) 2>/dev/null))
+.PHONY: another-library
+$(B)/asic/netlist.json: another-library
+endif
+
+$(B)/asic/netlist.json: $(READY) $(PRESET_FILE) $(wildcard $(CHECKPOINT)) $(GOLDEN) $(HW) $(ASIC) \
+  $(LIBRARY)
+	$(PY) -m synth.asic synth --preset $(PRESET) $(LIBRARY_OPTIONS)
+	@echo $(LIBRARY) > $(LIBRARY_STAMP)
 
 $(B)/asic/activity.json: $(CHECKPOINT) $(B)/asic/netlist.json $(SIM)
 	$(PY) -m sim record --preset $(PRESET)

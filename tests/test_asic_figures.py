@@ -5,8 +5,10 @@ import re
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
 from golden.spec import SpecError, load_preset
+from synth.asic.__main__ import app
 from synth.asic.activity import measure, write_signals
 from synth.asic.buffers import buffer_fanout
 from synth.asic.cells import Library, standard_cells
@@ -18,7 +20,7 @@ from synth.asic.libraries import load_library, tie_cells
 from synth.asic.netlist import Instance, Netlist, Origin, Port, verilog
 from synth.asic.opensta import run_opensta
 from synth.asic.power import Activity, estimate
-from synth.asic.synthesis import Options, synthesise, write_products
+from synth.asic.synthesis import Options, asic_dir, synthesise, write_products
 from synth.asic.timing import analyse, default_wires
 from tests.toy_netlist import MACRO, toy_library, toy_netlist
 
@@ -116,8 +118,36 @@ def test_activity_of_a_recording(tmp_path):
 def test_recording_of_another_netlist(tmp_path):
     measured = recorded(tmp_path, [(1, 0, 0), (1, 0, 3), (1, 1, 2)])
     assert measured.wrong == ("a__q__reg",)
-    with pytest.raises(SpecError, match=r"record\.txt: make it with `python -m sim record`$"):
-        measure(toy_netlist(), toy_library(), tmp_path / "signals.json", tmp_path / "no/record.txt")
+
+
+def measure_nothing(folder):
+    return measure(toy_netlist(), toy_library(), folder / "signals.json", folder / "record.txt")
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "command"),
+    [
+        (lambda folder: Netlist.load(folder / "netlist.json"), "netlist", "synth.asic synth"),
+        (lambda folder: Library.load(folder / "library.json"), "library", "synth.asic synth"),
+        (lambda folder: Activity.load(folder / "activity.json"), "activity", "synth.asic activity"),
+        (measure_nothing, "recording", "sim record"),
+    ],
+)
+def test_what_is_missing_is_made_for_the_same_preset(tmp_path, monkeypatch, load, name, command):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError) as error:
+        load(asic_dir(load_preset("base")))
+    file = "record.txt" if name == "recording" else f"{name}.json"
+    assert str(error.value) == (
+        f"no {name} build/base/asic/{file}: make it with `python -m {command} --preset base`"
+    )
+
+
+@pytest.mark.parametrize("period", ["nan", "-1", "0", "inf"])
+def test_period_that_is_none(period):
+    done = CliRunner().invoke(app, ["power", "--period", period])
+    assert done.exit_code == 2
+    assert done.stderr == f"error: period is {period} ns: must be more than 0, and finite\n"
 
 
 def test_buffers_limit_the_fanout():

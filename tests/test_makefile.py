@@ -8,6 +8,7 @@ import pytest
 
 from synth.fpga.boards import BOARDS
 from synth.fpga.flow import BITSTREAMS
+from synth.tiers.assign import FOLDED, STYLES
 
 ROOT = Path(__file__).resolve().parent.parent
 UNTRAINED = "cifar-2-256"
@@ -93,3 +94,65 @@ def test_a_bitstream_is_built_unless_there_is_one(board, tmp_path):
     assert command not in fpga("fpga", tmp_path, board.name)
     os.utime(built, (0, 0))
     assert command in fpga("fpga", tmp_path, board.name)
+
+
+def test_styles_are_those_of_python():
+    assert f"styles: {' '.join((*STYLES, FOLDED))}" in make("help").stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("STYLE=cake", f"no style cake: known are {' '.join((*STYLES, FOLDED))}"),
+        ("STYLE=mincut folded", "no style mincut folded: known are "),
+        *(
+            (f"TIERS={value}", f"TIERS is {value}: must be a whole number, at least 2")
+            for value in ("x", "1", "0", "-2", "2.5", "02", "2 3", "")
+        ),
+        ("LIBERTY=none.lib", "LIBERTY is none.lib: there is no such file"),
+        ("LEF=Makefile none.lef", "LEF is none.lef: there is no such file"),
+    ],
+)
+def test_options_are_checked_before_anything_is_built(word, message):
+    done = make("-n", "tiers", word)
+    assert done.returncode != 0 and done.stdout == ""
+    assert f"*** {message}" in done.stderr
+
+
+@pytest.mark.parametrize("tiers", ["2", "9", "10"])
+def test_numbers_of_tiers(tiers):
+    done = make("-n", "tiers", f"TIERS={tiers}")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].endswith(f"--style memory-on-logic --tiers {tiers}")
+
+
+def synthesis(folder: Path, *words: str) -> str:
+    """Options with which make runs synthesis in a folder, where it takes no time."""
+    netlist = folder / "asic" / "netlist.json"
+    done = make(str(netlist), f"B={folder}", f"READY={folder}/ready", "PY=echo", *words)
+    assert done.returncode == 0, done.stderr
+    commands = [line for line in done.stdout.splitlines() if line.startswith("-m synth.asic synth")]
+    if not commands:
+        return ""
+    netlist.touch()
+    (command,) = commands
+    return command.removeprefix("-m synth.asic synth ").rstrip()
+
+
+def test_another_library_is_another_netlist(tmp_path):
+    (tmp_path / "asic").mkdir()
+    files = [tmp_path / name for name in ("ready", "my.lib", "tech.lef", "my.lef")]
+    for file in files:
+        file.touch()
+    liberty, *lefs = files[1:]
+    words = f"LIBERTY={liberty}", f"LEF={lefs[0]} {lefs[1]}"
+    options = f"--preset tiny --liberty {liberty} --lef {lefs[0]} --lef {lefs[1]}"
+    assert synthesis(tmp_path) == "--preset tiny"
+    assert synthesis(tmp_path) == ""
+    assert synthesis(tmp_path, *words) == options
+    assert synthesis(tmp_path, *words) == ""
+    liberty.touch()
+    assert synthesis(tmp_path, *words) == options
+    assert synthesis(tmp_path, words[0], f"LEF={lefs[1]} {lefs[0]}") != ""
+    assert synthesis(tmp_path) == "--preset tiny"
+    assert synthesis(tmp_path) == ""

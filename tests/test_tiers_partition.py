@@ -130,6 +130,14 @@ REFUSED_FILES = {
     "1 2\n1 3\n": "x.hgr:2: vertex 3: must be 1 to 2",
     "1 2\n1 b\n": "x.hgr:2: '1 b': must be whole numbers",
     "1 2 10\n1 2\n1\n1 1\n": "x.hgr:4: has 2 numbers: must be one",
+    "0 -4\n": "x.hgr: the first line has -4: must be 0 or more",
+    "1 2 1\n1\n": "x.hgr:2: an edge without vertices: must have at least one",
+    "1 2 10\n1 2\n1\n-1\n": "x.hgr:4: weight -1: must be 0 to 2147483647",
+    "1 2 1\n-1 1 2\n": "x.hgr:2: weight -1: must be 0 to 2147483647",
+    f"1 2 10\n1 2\n1\n{10**30}\n": f"x.hgr:4: weight {10**30}: must be 0 to 2147483647",
+    "1 2 10\n1 2\n2000000000\n2000000000\n": "x.hgr: weights of vertices add up to 4000000000:"
+    " must be 1 to 2147483647",
+    "1 2 10\n1 2\n0\n0\n": "x.hgr: weights of vertices add up to 0: must be 1 to 2147483647",
 }
 
 
@@ -152,6 +160,46 @@ def test_bad_fix_file(tmp_path, monkeypatch):
     write_labels(np.full(39, 1), tmp_path / "x.fix")
     done = CliRunner().invoke(app, ["partition", "x.hgr", "--fix", "x.fix"])
     assert done.stderr == "error: x.fix: has 39 lines: must be 40, one for each vertex\n"
+
+
+def test_files_that_are_no_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_hgr(two_cliques(20, 2), tmp_path / "x.hgr")
+    (tmp_path / "x.bin").write_bytes(b"1 2\n\xff")
+    for words in (["x.bin"], ["x.hgr", "--fix", "x.bin"]):
+        done = CliRunner().invoke(app, ["partition", *words])
+        assert done.exit_code == 2
+        assert done.stderr == "error: x.bin: byte 4 is no text: must be lines of whole numbers\n"
+
+
+REFUSED_OPTIONS = {
+    "partition x.hgr --imbalance nan": "--imbalance is nan: must be 0 to 50",
+    "partition x.hgr --imbalance inf": "--imbalance is inf: must be 0 to 50",
+    "partition x.hgr --imbalance 76 --parts 4": "--imbalance is 76: must be 0 to 75",
+    "build --style mincut --low nan": "--low is nan: must be 0 to 100",
+    "build --style mincut --high -1": "--high is -1: must be 0 to 100",
+    "build --pitch 0.5": "preset tiny: asic.pitch_um is 0.5: must be more than 0.8",
+    "compare-cut --preset micro": "no build/micro/tiers/mincut/hypergraph/netlist.hgr: build it"
+    " with `make tiers PRESET=micro STYLE=mincut`",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED_OPTIONS)
+def test_bad_option(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    write_hgr(two_cliques(20, 2), tmp_path / "x.hgr")
+    done = CliRunner().invoke(app, words.split())
+    assert done.exit_code == 2
+    assert done.stderr == f"error: {REFUSED_OPTIONS[words]}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.hgr"]
+
+
+def test_output_may_have_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_hgr(two_cliques(20, 2), tmp_path / "x.hgr")
+    words = ["partition", "x.hgr", "--tries", "1", "--out", "x.partial"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert len(read_labels(tmp_path / "x.partial", 40, low=0, high=1)) == 40
 
 
 def test_command_line_writes_the_partition(tmp_path, monkeypatch):

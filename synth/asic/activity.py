@@ -22,6 +22,7 @@ from .cells import Library
 from .gating import clock_enables
 from .netlist import Netlist, Origin
 from .power import CLOCK_EDGES, Activity
+from .stored import check_there
 from .timing import Graph
 
 # Cycles looked at together; the step from one chunk to the next is not counted.
@@ -72,8 +73,7 @@ def measure(netlist: Netlist, library: Library, paths: Path, record: Path) -> Me
     SpecError
         If there is no recording, or it is of other signals or of too few cycles.
     """
-    if not record.is_file():
-        raise SpecError(f"no recording {record}: make it with `python -m sim record`")
+    check_there(record, "recording", "python -m sim record")
     order = {tuple(path): index for index, path in enumerate(json.loads(paths.read_text()))}
     evaluator = _Evaluator(netlist, library)
     toggles = dict.fromkeys(netlist.nets, 0)

@@ -66,14 +66,18 @@ def measure_figures(
     Raises
     ------
     SpecError
-        If netlist or activity is missing, or OpenSTA is asked for and absent.
+        If the period is no time, netlist or activity is missing, or OpenSTA is asked for and
+        absent.
     """
+    if period_ns is not None and not 0 < period_ns < math.inf:
+        raise SpecError(f"period is {period_ns:g} ns: must be more than 0, and finite")
     folder = asic_dir(preset)
     netlist = Netlist.load(folder / "netlist.json")
     library = Library.load(folder / "library.json")
     activity = Activity.load(folder / "activity.json")
     timing = analyse(netlist, library)
-    period = period_ns or math.ceil(timing.period_ps / 100) / 10
+    shortest = math.ceil(timing.period_ps / 100) / 10
+    period = shortest if period_ns is None else period_ns
     found = estimate(netlist, library, activity, period * 1000)
     figures = {
         "asic.clock_ns": period,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from golden.files import whole_file
-from golden.spec import SpecError
+from golden.spec import SpecError, preset_option
 
 
 def save_tree(path: Path, tree: object) -> None:
@@ -14,13 +14,22 @@ def save_tree(path: Path, tree: object) -> None:
 
 
 def load_tree(path: Path, what: str, command: str = "python -m synth.asic synth") -> dict:
-    """Read what :func:`save_tree` wrote.
+    """Read what :func:`save_tree` wrote in a preset's ``build/<preset>/asic/``.
 
     Raises
     ------
     SpecError
         If there is no such file; ``what`` names its content, ``command`` what makes it.
     """
-    if not path.is_file():
-        raise SpecError(f"no {what} {path}: make it with `{command}`")
+    check_there(path, what, command)
     return json.loads(path.read_text())
+
+
+def check_there(path: Path, what: str, command: str) -> None:
+    """Raise SpecError with the command for that preset if a file of :func:`load_tree` is missing.
+
+    ``command`` is without ``--preset``.
+    """
+    if not path.is_file():
+        preset = preset_option(path.absolute().parent.parent.name)
+        raise SpecError(f"no {what} {path}: make it with `{command} --preset {preset}`")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from golden.cli import friendly_errors
+from golden.spec import SpecError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -30,6 +31,8 @@ def partition(
     from .partition import Bounds
     from .partition import partition as cut
 
+    # With more, one part may hold everything as well.
+    _check_percent("--imbalance", imbalance, 100 - 100 / parts)
     read = read_hgr(graph)
     fixed = None if fix is None else read_labels(fix, read.vertices, low=-1, high=parts - 1)
     bounds = Bounds.of_imbalance(imbalance, parts)
@@ -72,7 +75,9 @@ def build(
     from .build import build as build_stack
 
     even = 100 / tiers
-    low, high = even - 2 if low is None else low, even + 2 if high is None else high
+    low, high = max(even - 2, 0) if low is None else low, even + 2 if high is None else high
+    _check_percent("--low", low, 100)
+    _check_percent("--high", high, 100)
     cut = Options(tiers, low / 100, high / 100, fix_memories, critical)
     spec = load_preset(preset)
     if pitch is not None:
@@ -144,6 +149,8 @@ def compare_cut(
     spec = load_preset(preset)
     folder = tiers_dir(spec, "mincut")
     file = folder / "hypergraph" / "netlist.hgr"
+    if not file.is_file():
+        raise SpecError(f"no {file}: build it with `make tiers PRESET={spec.name} STYLE=mincut`")
     graph = read_hgr(file)
     cut = json.loads((folder / "report.json").read_text())["options"]["cut"]
     fixed, own = (
@@ -177,6 +184,12 @@ def graywolf(
         f"{block}: {found['cells']} cells on {found['die_um2']:.0f} um2, wire"
         f" {found['ours_um']:.0f} um, graywolf {found['graywolf_um']:.0f} um: {ratio:.3f}"
     )
+
+
+def _check_percent(option: str, value: float, most: float) -> None:
+    """Raise SpecError if an option has no number from 0 to ``most``."""
+    if not 0 <= value <= most:
+        raise SpecError(f"{option} is {value:g}: must be 0 to {most:g}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from golden.files import whole_file
 from golden.spec import SpecError
 
 FREE = -1
+# Mt-KaHyPar counts weights in signed words of 32 bits.
+MAX_WEIGHT = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,8 @@ def read_hgr(path: Path) -> Hypergraph:
     if not rows or len(rows[0][1]) not in (2, 3):
         raise SpecError(f"{path}: the first line must be `edges vertices [format]`")
     (edges, vertices), form = rows[0][1][:2], (rows[0][1] + [0])[2]
+    if min(edges, vertices) < 0:
+        raise SpecError(f"{path}: the first line has {min(edges, vertices)}: must be 0 or more")
     if form not in (0, 1, 10, 11):
         raise SpecError(f"{path}: format {form} is unknown: must be 0, 1, 10 or 11")
     with_edge, with_vertex = form % 10 == 1, form >= 10
@@ -136,14 +140,24 @@ def read_hgr(path: Path) -> Hypergraph:
     lists, edge_weights = [], []
     for line, numbers in rows[1 : edges + 1]:
         weight, pins = (numbers[0], numbers[1:]) if with_edge else (1, numbers)
+        if not pins:
+            raise SpecError(f"{path}:{line}: an edge without vertices: must have at least one")
+        _check_weight(path, line, weight)
         wrong = [pin for pin in pins if not 1 <= pin <= vertices]
         if wrong:
             raise SpecError(f"{path}:{line}: vertex {wrong[0]}: must be 1 to {vertices}")
         edge_weights.append(weight)
         lists.append(sorted({pin - 1 for pin in pins}))
-    weights = np.ones(vertices, np.int64)
+    weights = [1] * vertices
     if with_vertex:
         weights = [_only(path, line, numbers) for line, numbers in rows[edges + 1 :]]
+        for (line, _), weight in zip(rows[edges + 1 :], weights, strict=True):
+            _check_weight(path, line, weight)
+    for kind, total, low in (("vertices", sum(weights), 1), ("edges", sum(edge_weights), 0)):
+        if not low <= total <= MAX_WEIGHT:
+            raise SpecError(
+                f"{path}: weights of {kind} add up to {total}: must be {low} to {MAX_WEIGHT}"
+            )
     return Hypergraph.of(lists, weights, edge_weights)
 
 
@@ -183,8 +197,14 @@ def write_labels(labels: np.ndarray, path: Path) -> None:
 
 def _integer_rows(path: Path) -> list[tuple[int, list[int]]]:
     """Numbers of each line that is no comment and not empty, with the line's number."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{path}: byte {error.start} is no text: must be lines of whole numbers"
+        ) from None
     rows = []
-    for line, text in enumerate(path.read_text().splitlines(), 1):
+    for line, text in enumerate(lines, 1):
         if not text.strip() or text.startswith("%"):
             continue
         try:
@@ -192,6 +212,11 @@ def _integer_rows(path: Path) -> list[tuple[int, list[int]]]:
         except ValueError:
             raise SpecError(f"{path}:{line}: {text.strip()!r}: must be whole numbers") from None
     return rows
+
+
+def _check_weight(path: Path, line: int, weight: int) -> None:
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise SpecError(f"{path}:{line}: weight {weight}: must be 0 to {MAX_WEIGHT}")
 
 
 def _only(path: Path, line: int, numbers: list[int]) -> int:
