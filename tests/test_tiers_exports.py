@@ -142,7 +142,10 @@ def test_iccad_counts_and_terminals(placement, tmp_path):
     assert case.startswith("NumTechnologies 1\nTech TA ")
     assert f"NumInstances {len(NAMES)}\n" in case
     assert "TerminalSize 800 800\nTerminalSpacing 800\n" in case
+    # 0.7 of a die is exactly 70 %, a hair more would be 71.
+    assert "TopDieMaxUtil 70\nBottomDieMaxUtil 70\n" in case
     for net, pins in re.findall(r"^Net (\S+) (\d+)\n", case, re.M):
+        assert int(pins) > 1
         after = case[case.index(f"Net {net} {pins}\n") :].splitlines()[1 : int(pins) + 1]
         assert all(line.startswith("Pin ") for line in after)
     solution = (tmp_path / "placement.txt").read_text()

@@ -26,7 +26,7 @@ from .buffers import buffer_fanout
 from .cells import Library
 from .fakeram import with_macros
 from .gating import gated, gating_commands, size_gates
-from .lef import bond_lef, cells_lef, tech_lef
+from .lef import MacroView, bond_lef, cells_lef, tech_lef
 from .liberty import write_liberty
 from .libraries import load_library, tie_cells
 from .memories import MacroPlatform
@@ -141,7 +141,7 @@ def write_products(
     (folder / "netlist.v").write_text(verilog(netlist, library))
     (folder / "cells.v").write_text(models(library, used))
     (folder / "macros.lib").write_text(write_liberty(library, macros))
-    (folder / "macros.lef").write_text(cells_lef(library, macros))
+    (folder / "macros.lef").write_text(cells_lef(library, macros, MacroView(blocked=True)))
     (folder / "bond.lef").write_text(bond_lef())
     if options.liberty is None:
         (folder / "cells.lib").write_text(write_liberty(plain))

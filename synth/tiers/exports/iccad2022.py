@@ -1,16 +1,19 @@
 """Contest file of ICCAD 2022 problem B, and the placement in the contest's output form.
 
-Lengths are whole numbers of nm. The contest knows no ports, so nets count
-with their instances alone.
+Lengths are whole numbers of nm. The contest knows no ports, so nets count with their instances
+alone, and those of one pin not at all. It has standard cells only: memories, which are higher than
+a row, are cells here, where placers for the contest expect none.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
 
+from golden.sections import BOND_UM
 from golden.spec import SpecError
 from synth.asic.cells import DATABASE_UNITS
-from synth.asic.lef import BOND_UM, pin_offsets
+from synth.asic.lef import pin_offsets
 
 from ..placement.stack import Placement
 
@@ -48,7 +51,8 @@ def _case(placement: Placement, utilisation: float, pitch: float) -> str:
             f"LibCell {name} {_units(cell.width_um)} {_units(cell.height_um)} {len(offsets)}"
         )
         lines += [f"Pin {pin} {_units(x)} {_units(y)}" for pin, (x, y) in offsets.items()]
-    percent = round(100 * utilisation)
+    # Rounded down, tiers could be fuller than the case allows.
+    percent = math.ceil(100 * utilisation - 1e-9)
     lines += [
         f"DieSize 0 0 {width} {height}",
         f"TopDieMaxUtil {percent}",
@@ -97,11 +101,11 @@ def _solution(placement: Placement) -> str:
 
 
 def _instance_nets(placement: Placement) -> dict[int, list[tuple[int, str]]]:
-    """Pins of instances on each net that has any."""
+    """Pins of instances on each net that joins two or more."""
     design, nets = placement.design, {}
     for net, cell, pin in zip(
         design.net_of_pin.tolist(), design.pin_cell.tolist(), design.pin_name, strict=True
     ):
         if cell < design.instances:
             nets.setdefault(net, []).append((cell, pin))
-    return nets
+    return {net: pins for net, pins in nets.items() if len(pins) > 1}
