@@ -13,6 +13,7 @@ from synth.asic.lef import pin_offsets
 from synth.asic.netlist import Instance, Netlist, Port
 from synth.asic.power import estimate
 from synth.asic.timing import default_wires
+from synth.asic.wires import Joints
 from synth.tiers.assign import assign
 from synth.tiers.bonds import place_bonds
 from synth.tiers.clock_tree import clock_trees, drives_ff, grow, spanning_um
@@ -105,9 +106,9 @@ def test_each_clock_has_its_transitions():
     design = small_design()
     tiers = assign(design, "logic-on-logic")
     placement = place_bonds(place(design, tiers, outline_for(design, tiers, 0.7)), 1.6)
-    wires, bonds = net_lengths(placement)
+    wires, joints = net_lengths(placement)
     gated = nets_named(design.netlist.nets, "array__clockgate0__o")
-    assert not {0, gated} & wires.keys() and bonds[0] == 1
+    assert not {0, gated} & wires.keys() and joints[0] == Joints(1)
     activity = uniform_activity(design.netlist, design.library)
     assert (activity.toggles[0], activity.toggles[gated]) == (2.0, 2 * PULSES)
     energy = {
@@ -115,7 +116,7 @@ def test_each_clock_has_its_transitions():
         for net in (0, gated)
     }
     assert 0 < energy[gated] < energy[0]
-    assert sum(tree[0].bonds for tree in trees_of(placement)) == 1
+    assert sum(tree[0].joints_ff for tree in trees_of(placement)) == WIRES.bond_ff
     ends = estimate(design.netlist, design.library, activity, 1000.0).clock
     found = measure(placement, activity, 1000.0, timing(placement)).power.clock
     both = 2.0 * energy[0] + 2 * PULSES * energy[gated]
@@ -139,7 +140,7 @@ def test_gated_clock_goes_through_its_bond():
     assert above.load_ff == pytest.approx(2 * PIN_FF + above.wire_um * WIRES.ff_per_um)
     beyond = above.load_ff + WIRES.bond_ff
     assert below.load_ff == pytest.approx(PIN_FF + below.wire_um * WIRES.ff_per_um + beyond)
-    assert (below.bonds, above.bonds) == (1, 0)
+    assert (below.joints_ff, above.joints_ff) == (WIRES.bond_ff, 0)
 
 
 def gated_pair():

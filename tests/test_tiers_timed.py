@@ -125,7 +125,7 @@ def test_rounds_make_slow_paths_faster():
     design = small_design(gates=120)
     tiers = np.zeros(design.instances, np.int64)
     outline = outline_for(design, tiers, 0.7)
-    plain, found = place(design, tiers, outline), place_timed(design, tiers, outline)
+    plain, found = place(design, tiers, outline), place_timed(design, tiers, outline, pitch_um=1.6)
     before, after = (timing(one) for one in (plain, found))
 
     def sum_of(timed):
@@ -134,7 +134,7 @@ def test_rounds_make_slow_paths_faster():
     assert sum_of(after) < sum_of(before)
     legal = as_problem(design, tiers, outline, found.crossing)
     assert overlaps(legal, found.x, found.y) == 0
-    again = place_timed(design, tiers, outline)
+    again = place_timed(design, tiers, outline, pitch_um=1.6)
     assert (again.x == found.x).all() and (again.y == found.y).all()
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from golden.sections import BOND_UM
+
 from .cells import Cell, Library
 
 # Name, direction, pitch, width in um: metal of the Nangate library's technology.
@@ -21,8 +23,6 @@ LAYERS = (
 )
 BOND_MACRO = "HBT"
 BOND_LAYER = "metal10"
-# Side of a hybrid bond's pad.
-BOND_UM = 0.8
 _PIN_UM = 0.07
 # Macro pins stand on multiples of this, in columns: left edge, right edge, then further in.
 _TRACK_UM = 0.14

@@ -8,7 +8,7 @@ from .cells import Library
 from .netlist import Netlist
 from .stored import load_tree, save_tree
 from .timing import default_wires
-from .wires import Wires
+from .wires import NO_JOINTS, Joints, Wires
 
 # Transitions of an ungated clock in a cycle.
 CLOCK_EDGES = 2.0
@@ -79,7 +79,7 @@ def estimate(
     period_ps: float,
     lengths: Mapping[int, float] | None = None,
     *,
-    bonds: Mapping[int, int] | None = None,
+    joints: Mapping[int, Joints] | None = None,
     wires: Wires | None = None,
 ) -> Power:
     """Add up the energy of a cycle and divide by the period.
@@ -88,11 +88,11 @@ def estimate(
     ----------
     activity : of nets and macros
     period_ps : of the clock
-    lengths, bonds : um of wire and crossings of each net; those of clocks are not read
+    lengths, joints : um of wire and joints between tiers of each net; those of clocks are not read
     wires : by default those of :func:`synth.asic.timing.default_wires`
     """
     wires = wires or default_wires(library)
-    lengths, bonds = lengths or {}, bonds or {}
+    lengths, joints = lengths or {}, joints or {}
     half = library.voltage**2 / 2
     found = dict.fromkeys(("wires", "pins", "cells", "clock", "memories"), 0.0)
     leakage = 0.0
@@ -113,7 +113,9 @@ def estimate(
             elif known.direction == "input":
                 found["pins"] += toggles * half * known.cap_ff
             else:
-                wire = wires.energy_fj(lengths.get(net, 0.0), library.voltage, bonds.get(net, 0))
+                wire = wires.energy_fj(
+                    lengths.get(net, 0.0), library.voltage, joints.get(net, NO_JOINTS)
+                )
                 found["wires"] += toggles * wire
                 if not cell.macro:
                     found["cells"] += toggles * cell.energy_fj

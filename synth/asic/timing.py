@@ -15,7 +15,7 @@ from golden.spec import SpecError
 from .buffers import buffers
 from .cells import Library
 from .netlist import Netlist
-from .wires import Wires
+from .wires import NO_JOINTS, Joints, Wires
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def analyse(
     library: Library,
     lengths: Mapping[int, float] | None = None,
     *,
-    bonds: Mapping[int, int] | None = None,
+    joints: Mapping[int, Joints] | None = None,
     ways: Mapping[int, Mapping[int, float]] | None = None,
     wires: Wires | None = None,
 ) -> Timing:
@@ -83,7 +83,7 @@ def analyse(
     Parameters
     ----------
     lengths : um of wire of each net, which load its driver; a net without one has no wire
-    bonds : crossings between tiers of each net
+    joints : bonds and vias between tiers of each net
     ways : um from a net's driver to an instance, by net and the instance's number; where there is
         none, it is the net's whole length
     wires : by default :func:`default_wires`
@@ -93,7 +93,7 @@ def analyse(
     SpecError
         If gates form a loop.
     """
-    graph = Graph(netlist, library, lengths or {}, bonds or {}, ways or {}, wires)
+    graph = Graph(netlist, library, lengths or {}, joints or {}, ways or {}, wires)
     order = graph.order
     arrival, before = graph.forward(order)
     tail = graph.backward(order)
@@ -118,7 +118,7 @@ class Graph:
         netlist: Netlist,
         library: Library,
         lengths: Mapping[int, float],
-        bonds: Mapping[int, int],
+        joints: Mapping[int, Joints],
         ways: Mapping[int, Mapping[int, float]],
         wires: Wires | None = None,
     ) -> None:
@@ -144,13 +144,13 @@ class Graph:
                     self.sinks[net].append(index)
         nets = netlist.nets
         length = [lengths.get(net, 0.0) for net in range(len(nets))]
-        bond = [bonds.get(net, 0) for net in range(len(nets))]
-        self.load = [pins_ff[net] + wires.driven_ff(length[net], bond[net]) for net in nets]
-        self.wire = [wires.delay_ps(length[net], pins_ff[net], bond[net]) for net in nets]
+        joint = [joints.get(net, NO_JOINTS) for net in range(len(nets))]
+        self.load = [pins_ff[net] + wires.driven_ff(length[net], joint[net]) for net in nets]
+        self.wire = [wires.delay_ps(length[net], pins_ff[net], joint[net]) for net in nets]
         # Delay to each of a net's sinks, in their order.
         self.way = {
             net: [
-                wires.delay_ps(near[sink], pins_ff[net], bond[net])
+                wires.delay_ps(near[sink], pins_ff[net], joint[net])
                 if (near := ways.get(net)) and sink in near
                 else self.wire[net]
                 for sink in sinks

@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+from scipy.spatial import KDTree
 
 from golden.spec import SpecError
 
+from . import vias
 from .placement.stack import Crossing, Outline, Placement
 
-# Sites on each side of a bond's wish that are candidates at first.
-REACH = 2
+# Sites nearest to a bond's wish that are candidates at first.
+NEAR = 24
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,10 @@ class Grid:
         """Number of sites."""
         return self.columns * self.rows
 
-    def centre(self, column: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Place of sites in um, on a grid of a nanometre."""
-        return (
-            np.round((column + 0.5) * self.pitch, 3),
-            np.round((row + 0.5) * self.pitch, 3),
-        )
+    def centres(self) -> np.ndarray:
+        """Place of each site in um, row by row, on a grid of a nanometre; float [sites, 2]."""
+        column, row = np.arange(self.sites) % self.columns, np.arange(self.sites) // self.columns
+        return np.round((np.stack([column, row], axis=1) + 0.5) * self.pitch, 3)
 
 
 def check_room(crossing: Crossing, outline: Outline, pitch: float) -> Grid:
@@ -77,43 +77,48 @@ def check_room(crossing: Crossing, outline: Outline, pitch: float) -> Grid:
 def place_bonds(placement: Placement, pitch: float) -> Placement:
     """Placement whose bonds lie on sites, with the least sum of moves among nearby sites.
 
+    Bonds on a via through a tier's silicon are beside the tier's macros, and its cells make room.
+
     Raises
     ------
     SpecError
-        If there are more crossings between two tiers than sites.
+        If there are more crossings between two tiers than sites, or cells find no room.
     """
     grid = check_room(placement.crossing, placement.outline, pitch)
     x, y = placement.bond_x.copy(), placement.bond_y.copy()
-    lower = placement.crossing.lower
-    for tier in np.unique(lower):
-        mine = np.flatnonzero(lower == tier)
-        column, row = _sites(x[mine] / pitch - 0.5, y[mine] / pitch - 0.5, grid)
-        x[mine], y[mine] = grid.centre(column, row)
-    return replace(placement, bond_x=x, bond_y=y)
+    crossing = placement.crossing
+    for tier in np.unique(crossing.lower):
+        mine = np.flatnonzero(crossing.lower == tier)
+        centres = grid.centres()
+        if crossing.pierced[mine].any():
+            centres = centres[vias.free_sites(placement, tier, centres)]
+            if len(centres) < len(mine):
+                raise SpecError(
+                    f"{len(mine)} vias through tier {tier}: beside its macros there is room for"
+                    f" {len(centres)} at a pitch of {pitch:g} um"
+                )
+        taken = centres[_matched(np.stack([x[mine], y[mine]], axis=1), centres)]
+        x[mine], y[mine] = taken.T
+    placed = replace(placement, bond_x=x, bond_y=y)
+    return vias.make_room(placed) if crossing.pierced.any() else placed
 
 
-def _sites(column: np.ndarray, row: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """A site for each wish, wishes and sites counted in pitches."""
-    bonds, reach = np.arange(len(column)), REACH
-    near = np.clip(np.round(column), 0, grid.columns - 1).astype(np.int64)
-    level = np.clip(np.round(row), 0, grid.rows - 1).astype(np.int64)
+def _matched(wishes: np.ndarray, sites: np.ndarray) -> np.ndarray:
+    """A site for each wish, int [wishes]; places are float [places, 2] in um."""
+    tree, near = KDTree(sites), min(NEAR, len(sites))
     while True:
-        steps = np.arange(-reach, reach + 1)
-        across = near[:, None, None] + steps[None, :, None] + 0 * steps
-        up = level[:, None, None] + steps[None, None, :] + 0 * steps[:, None]
-        inside = (across >= 0) & (across < grid.columns) & (up >= 0) & (up < grid.rows)
-        bond = np.broadcast_to(bonds[:, None, None], inside.shape)[inside]
-        site = (up * grid.columns + across)[inside]
-        distance = np.abs(across[inside] - column[bond]) + np.abs(up[inside] - row[bond])
+        distance, site = tree.query(wishes, near, p=1)
+        distance, site = distance.reshape(len(wishes), near), site.reshape(len(wishes), near)
         names, local = np.unique(site, return_inverse=True)
+        wish = np.repeat(np.arange(len(wishes)), near)
         # The matching drops weights of zero, so each move counts one more than it is.
-        costs = coo_matrix((distance + 1.0, (bond, local)), shape=(len(bonds), len(names)))
-        everywhere = reach >= max(grid.columns, grid.rows)
-        if len(names) >= len(bonds) or everywhere:
+        costs = coo_matrix(
+            (distance.ravel() + 1.0, (wish, local.ravel())), shape=(len(wishes), len(names))
+        )
+        if len(names) >= len(wishes) or near == len(sites):
             try:
-                taken = min_weight_full_bipartite_matching(costs.tocsr())[1]
-                return names[taken] % grid.columns, names[taken] // grid.columns
+                return names[min_weight_full_bipartite_matching(costs.tocsr())[1]]
             except ValueError:
-                if everywhere:
+                if near == len(sites):
                     raise
-        reach *= 2
+        near = min(2 * near, len(sites))

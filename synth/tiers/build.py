@@ -18,7 +18,7 @@ from synth.asic.power import Activity
 from synth.asic.synthesis import asic_dir
 from synth.equiv.prove import Proof, prove
 
-from . import pictures
+from . import pictures, verilog
 from .assign import FOLDED, STYLES, Options, assign
 from .bonds import check_room, place_bonds
 from .design import Design
@@ -88,7 +88,9 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
     say(report(design, tiers, outline.area))
     check_room(Crossing.of(design, tiers), outline, sizes.pitch_um)
     flat = reference(preset, design, say)
-    spread = place_timed(design, tiers, outline, start=start, progress=True)
+    spread = place_timed(
+        design, tiers, outline, pitch_um=sizes.pitch_um, start=start, progress=True
+    )
     placed = place_bonds(spread, sizes.pitch_um)
     activity = activity_of(preset, design, say)
     stacks = {FLAT: flat, stacking.name: placed}
@@ -142,7 +144,9 @@ def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Pla
     files = [asic_dir(preset) / name for name in ("netlist.json", "library.json")]
     source = b"".join(path.read_bytes() for path in files)
     # An older placer's 2D beside a newer one's 3D would not be the same engine.
-    placer = b"".join(path.read_bytes() for path in placer_sources())
+    # Its files are kept with it, and so are as old as what wrote them.
+    writers = [Path(module.__file__) for module in (deffile, pictures, verilog)]
+    placer = b"".join(path.read_bytes() for path in (*placer_sources(), *writers))
     key = hashlib.sha256(source + placer + f"{utilisation}".encode()).hexdigest()
     folder = tiers_dir(preset, FLAT)
     kept = folder / "placement.npz"
@@ -155,7 +159,7 @@ def reference(preset: Preset, design: Design, say: Callable[[str], None]) -> Pla
                 *(design, tiers, outline, stored["x"], stored["y"], crossing, none, none)
             )
     say(f"placing the 2D reference: {design.instances} cells on {outline.area:.0f} um2")
-    placed = place_timed(design, tiers, outline, progress=True)
+    placed = place_timed(design, tiers, outline, pitch_um=preset.asic.pitch_um, progress=True)
     with whole_directory(folder) as made:
         (made / "flat.def").write_text(deffile.flat_def(placed, placed=True))
         write_verilog(placed, made / "verilog")
@@ -190,6 +194,7 @@ def counts(placed: Placement) -> dict[str, float]:
         "silicon_um2": footprint * placed.count,
         "cut_nets": int(len(np.unique(placed.crossing.net))),
         "bonds": len(placed.crossing),
+        "vias": int(placed.crossing.pierced.sum()),
         "balance": float(areas[0] / areas.sum()),
     }
 

@@ -20,7 +20,7 @@ from scipy.spatial.distance import pdist, squareform
 from synth.asic.buffers import LOAD_PS, buffers, strong_enough
 from synth.asic.cells import Cell, Library
 from synth.asic.timing import default_wires
-from synth.asic.wires import Wires
+from synth.asic.wires import Joints, Wires
 
 from .design import Design
 
@@ -37,19 +37,19 @@ class ClockTree:
     wire_um : of all levels
     buffers : one cell for each buffer
     load_ff : of wire, pins and bonds on the source, or on the bond at which the net enters
-    bonds : to tiers further from the source
+    joints_ff : load of bonds and vias to tiers further from the source
     """
 
     wire_um: float
     buffers: tuple[Cell, ...]
     load_ff: float
-    bonds: int = 0
+    joints_ff: float = 0.0
 
     def energy_fj(self, library: Library) -> float:
-        """Energy of one transition: wires, buffers and bonds, without the sinks' pins."""
+        """Energy of one transition: wires, buffers and joints, without the sinks' pins."""
         wires = default_wires(library)
         inputs = sum(_input_ff(buffer) for buffer in self.buffers)
-        farads = wires.ff_per_um * self.wire_um + inputs + wires.bond_ff * self.bonds
+        farads = wires.ff_per_um * self.wire_um + inputs + self.joints_ff
         return farads * library.voltage**2 / 2 + sum(one.energy_fj for one in self.buffers)
 
     @property
@@ -150,7 +150,7 @@ def clock_trees(
     before : wire in um up to there, float [tiers, nets]; NaN where a net is not
     """
     library = design.library
-    strongest_ff, bond_ff = drives_ff(buffers(library)[-1]), default_wires(library).bond_ff
+    strongest_ff, wires = drives_ff(buffers(library)[-1]), default_wires(library)
     trees: list[dict[int, ClockTree]] = [{} for _ in before]
     for net in np.flatnonzero(design.clock_nets):
         pins = np.arange(design.starts[net], design.starts[net + 1])
@@ -163,17 +163,18 @@ def clock_trees(
         met = np.flatnonzero(~np.isnan(before[:, net]))
         for here in sorted(met.tolist(), key=lambda one: -abs(one - tier[source])):
             mine = sinks[tier[sinks] == here]
-            places, loads, bonds = at[:, mine].T, design.pin_ff[mine], 0
+            places, loads, joints_ff = at[:, mine].T, design.pin_ff[mine], 0.0
             for far in (here - 1, here + 1):
                 beyond = trees[far].get(int(net)) if 0 <= far < len(trees) else None
                 if beyond and abs(far - tier[source]) > abs(here - tier[source]):
                     places = np.vstack([places, entry[far, :, net]])
-                    loads = np.append(loads, beyond.load_ff + bond_ff)
-                    bonds += 1
+                    joint_ff = wires.joints_ff(Joints(1, int(min(here, far) > 0)))
+                    loads = np.append(loads, beyond.load_ff + joint_ff)
+                    joints_ff += joint_ff
             drive_ff = own_ff if here == tier[source] else strongest_ff
             if len(loads):
                 tree = grow(places, loads, entry[here, :, net], drive_ff, library)
-                trees[here][int(net)] = replace(tree, bonds=bonds)
+                trees[here][int(net)] = replace(tree, joints_ff=joints_ff)
     return trees
 
 

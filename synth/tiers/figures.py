@@ -15,6 +15,7 @@ from synth.asic.gating import clock_enables
 from synth.asic.netlist import Netlist
 from synth.asic.power import CLOCK_EDGES, Activity, Power, estimate
 from synth.asic.timing import MemoryPath, Timing, analyse
+from synth.asic.wires import Joints
 
 from .clock_tree import ClockTree, clock_trees
 from .design import Design
@@ -66,13 +67,16 @@ def uniform_activity(netlist: Netlist, library: Library) -> Activity:
     return Activity(dict.fromkeys(netlist.nets, TOGGLES) | pulses, dict.fromkeys(macros, ACCESSES))
 
 
-def net_lengths(placement: Placement) -> tuple[dict[int, float], dict[int, int]]:
-    """Wire in um of each net but clocks, and bonds of each that crosses."""
+def net_lengths(placement: Placement) -> tuple[dict[int, float], dict[int, Joints]]:
+    """Wire in um of each net but clocks, and the joints of each that crosses."""
     lengths = wire_lengths(placement)
     clock = placement.design.clock_nets
     wires = {net: float(length) for net, length in enumerate(lengths) if not clock[net]}
-    net, count = np.unique(placement.crossing.net, return_counts=True)
-    return wires, dict(zip(net.tolist(), count.tolist(), strict=True))
+    crossing = placement.crossing
+    bonds = np.bincount(crossing.net, minlength=placement.design.nets)
+    vias = np.bincount(crossing.net, crossing.pierced, minlength=placement.design.nets)
+    joints = {net: Joints(int(bonds[net]), int(vias[net])) for net in np.flatnonzero(bonds)}
+    return wires, joints
 
 
 def pin_places(placement: Placement) -> tuple[np.ndarray, np.ndarray]:
@@ -134,10 +138,10 @@ def sink_ways(placement: Placement) -> dict[int, dict[int, float]]:
 
 def timing(placement: Placement) -> Timing:
     """Longest path and memory paths, with wires and bonds."""
-    wires, bonds = net_lengths(placement)
+    wires, joints = net_lengths(placement)
     design = placement.design
     ways = sink_ways(placement)
-    return analyse(design.netlist, design.library, wires, bonds=bonds, ways=ways)
+    return analyse(design.netlist, design.library, wires, joints=joints, ways=ways)
 
 
 def measure(placement: Placement, activity: Activity, period_ps: float, timed: Timing) -> Figures:
@@ -149,8 +153,8 @@ def measure(placement: Placement, activity: Activity, period_ps: float, timed: T
     period_ps : clock period for the power, the same for all that are compared
     timed : of :func:`timing`
     """
-    wires, bonds = net_lengths(placement)
-    power, power_w = power_map(placement, activity, period_ps, wires, bonds)
+    wires, joints = net_lengths(placement)
+    power, power_w = power_map(placement, activity, period_ps, wires, joints)
     outline = placement.outline
     return Figures(
         footprint_um2=outline.area,
@@ -190,7 +194,7 @@ def power_map(
     activity: Activity,
     period_ps: float,
     wires: Mapping[int, float],
-    bonds: Mapping[int, int],
+    joints: Mapping[int, Joints],
 ) -> tuple[Power, np.ndarray]:
     """Power by cause in mW, and W of each block; what is driven or stands in a block is its own."""
     design, outline = placement.design, placement.outline
@@ -205,7 +209,7 @@ def power_map(
     for number in range(len(watts)):
         members = [design.netlist.instances[one] for one in np.flatnonzero(block == number)]
         part = replace(design.netlist, instances=members)
-        found = estimate(part, design.library, activity, period_ps, wires, bonds=bonds)
+        found = estimate(part, design.library, activity, period_ps, wires, joints=joints)
         for cause, milliwatts in vars(found).items():
             total[cause] = total.get(cause, 0.0) + milliwatts
         watts[number] = found.total / 1000

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from golden.sections import BOND_UM
+
 from .placement.stack import Placement
 
 # Layers of the GDS: outline, macros, cells by block from 10 on, bonds.
@@ -100,7 +102,7 @@ def write_gds(placement: Placement, path: Path) -> None:
             )
         for bond in np.flatnonzero(placement.crossing.lower == tier).tolist():
             x, y = float(placement.bond_x[bond]), float(placement.bond_y[bond])
-            box(_BONDS, x - 0.4, y - 0.4, 0.8, 0.8)
+            box(_BONDS, x - BOND_UM / 2, y - BOND_UM / 2, BOND_UM, BOND_UM)
     options = kdb.SaveLayoutOptions()
     options.gds2_write_timestamps = False
     layout.write(str(path), options)

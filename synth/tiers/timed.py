@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+import synth.asic.buffers
 import synth.asic.lef
 import synth.asic.timing
 import synth.asic.wires
 from synth.asic.timing import Timing
 
-from . import figures, placement
+from . import figures, placement, vias
+from .bonds import place_bonds
 from .design import Design
 from .placement.stack import Outline, Placement, place
 
@@ -30,12 +32,18 @@ def place_timed(
     tiers: np.ndarray,
     outline: Outline,
     *,
+    pitch_um: float,
     start: tuple[np.ndarray, np.ndarray] | None = None,
     progress: bool = False,
 ) -> Placement:
     """Legal places of the round with the least sum of clock period and slowest memory's way.
 
-    Parameters and errors are those of :func:`synth.tiers.placement.stack.place`.
+    In a stack with vias through silicon those go to sites, ``pitch_um`` apart, at the end. In one
+    more round cells gather around them; it counts if it makes none of period, slowest memory's way
+    and slowest access longer.
+
+    Parameters and errors are those of :func:`synth.tiers.placement.stack.place`, and errors those
+    of :func:`synth.tiers.bonds.place_bonds`.
     """
     placed = best = place(design, tiers, outline, start=start, progress=progress)
     timed = figures.timing(placed)
@@ -47,7 +55,14 @@ def place_timed(
         timed = figures.timing(placed)
         if _lateness(timed) < least:
             best, least = placed, _lateness(timed)
-    return best
+    if not best.crossing.pierced.any():
+        return best
+    joined = place_bonds(best, pitch_um)
+    before = figures.timing(joined)
+    settled = place_bonds(vias.settle(joined, slow_weights(design, before)), pitch_um)
+    after = figures.timing(settled)
+    worse = any(new > old for new, old in zip(_delays(after), _delays(before), strict=True))
+    return joined if worse else settled
 
 
 def slow_weights(design: Design, timed: Timing) -> np.ndarray:
@@ -67,11 +82,18 @@ def slow_weights(design: Design, timed: Timing) -> np.ndarray:
 
 def placer_sources() -> list[Path]:
     """Files that decide where cells go; a placement is as old as they are."""
-    modules = (figures, synth.asic.lef, synth.asic.timing, synth.asic.wires)
+    modules = (figures, synth.asic.buffers, synth.asic.lef, synth.asic.timing, synth.asic.wires)
     own = [Path(__file__), Path(inspect.getfile(Design))]
     own += [Path(module.__file__) for module in modules]
     return own + sorted(Path(placement.__file__).parent.glob("*.py"))
 
 
 def _lateness(timed: Timing) -> float:
-    return timed.period_ps + figures.memory_times(timed)["memory_round_ps"]
+    period, way, _ = _delays(timed)
+    return period + way
+
+
+def _delays(timed: Timing) -> tuple[float, float, float]:
+    """Clock period, slowest memory's way from register to register, and slowest access, in ps."""
+    memories = figures.memory_times(timed)
+    return timed.period_ps, memories["memory_round_ps"], memories["memory_access_ps"]

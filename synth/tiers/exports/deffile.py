@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from golden.sections import BOND_UM
 from synth.asic.cells import Library
 from synth.asic.netlist import Netlist
 
@@ -12,7 +13,7 @@ from ..verilog import DOWN, EDGE, UP, TierPort, tier_netlist, tier_ports
 
 PIN_LAYER, BOND_LAYER = "metal4", "metal10"
 # Half of a pin's side.
-_PIN_UM, _BOND_UM = 0.07, 0.4
+_PIN_UM, _BOND_UM = 0.07, BOND_UM / 2
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..placement.stack import Outline
-from ..thermal import BOND_M, BOND_W_MK, SILICON_W_MK, TIER_M
+from ..thermal import BOND_M, BOND_W_MK, SILICON_W_MK, tier_um
 
 # J / (m3 K).
 _SILICON_HEAT, _BOND_HEAT = 1.75e6, 2.0e6
@@ -41,7 +41,9 @@ def write(power_w: np.ndarray, outline: Outline, folder: Path) -> None:
             )
         )
         names += [name for name, _, _ in blocks]
-        layers.append((True, _SILICON_HEAT, 1 / SILICON_W_MK, TIER_M, f"tier{tier}.flp"))
+        layers.append(
+            (True, _SILICON_HEAT, 1 / SILICON_W_MK, tier_um(tier, tiers) * 1e-6, f"tier{tier}.flp")
+        )
         if tier:
             layers.append((False, _BOND_HEAT, 1 / BOND_W_MK, BOND_M, "bond.flp"))
     layers.append((False, *_INTERFACE, "tim.flp"))

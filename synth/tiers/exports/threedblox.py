@@ -11,12 +11,11 @@ from pathlib import Path
 from synth.asic.lef import BOND_MACRO, bond_lef
 
 from ..placement.stack import Placement
+from ..thermal import tier_um
 from ..verilog import DOWN, UP, TierPort, tier_name, tier_ports, tier_verilog, top_verilog
 from .deffile import bond_places, tier_defs
 from .kit import Kit
 from .seed import sdc
-
-THICKNESS_UM = 20.0
 
 
 def write(placement: Placement, kit: Kit, folder: Path, *, period_ps: float) -> None:
@@ -74,7 +73,7 @@ def _chiplets(placement: Placement, kit: Kit) -> str:
             f"  {tier_name(placement.design.netlist.name, tier)}:",
             "    type: die",
             f"    design_area: [{width:.3f}, {height:.3f}]",
-            f"    thickness: {THICKNESS_UM}",
+            f"    thickness: {tier_um(tier, placement.count)}",
             "    shrink: 1.0",
             f"    tsv: {'true' if tier == 0 or tier + 1 < placement.count else 'false'}",
             "    regions:",
@@ -117,8 +116,9 @@ def _stack(placement: Placement) -> str:
         for tier in range(count)
     ]
     lines.append("Stack:")
+    heights = [sum(tier_um(below, count) for below in range(tier)) for tier in range(count)]
     lines += [
-        f"  tier{tier}: {{loc: [0.0, 0.0], z: {tier * THICKNESS_UM},"
+        f"  tier{tier}: {{loc: [0.0, 0.0], z: {float(heights[tier])},"
         f" orient: {'MZ' if tier else 'R0'}}}"
         for tier in range(count)
     ]

@@ -153,7 +153,7 @@ def overlaps(problem: Problem, x: np.ndarray, y: np.ndarray) -> int:
 
 
 def _sweep(problem: Problem, members, x, y) -> int:
-    """Overlaps among rectangles: in each row's band, sorted by x, against the furthest end."""
+    """Overlaps among rectangles, in each row's band from left to right."""
     wrong = 0
     bands: dict[int, list[int]] = {}
     for cell in members.tolist():
@@ -163,8 +163,12 @@ def _sweep(problem: Problem, members, x, y) -> int:
             bands.setdefault(band, []).append(cell)
     for inside in bands.values():
         inside.sort(key=lambda cell: x[cell])
-        end = -np.inf
-        for cell in inside:
-            wrong += bool(x[cell] < end - 1e-6)
-            end = max(end, x[cell] + problem.width[cell])
+        for order, cell in enumerate(inside):
+            end, low = x[cell] + problem.width[cell] - 1e-6, y[cell]
+            high = low + problem.height[cell] - 1e-6
+            for other in inside[order + 1 :]:
+                if x[other] >= end:
+                    break
+                above = y[other] + problem.height[other] - 1e-6
+                wrong += bool(y[other] < high and above > low)
     return wrong

@@ -33,6 +33,14 @@ class Crossing:
         first = np.concatenate([[0], np.cumsum(count)])[:-1]
         return cls(net, low[net] + np.arange(len(net)) - first[net])
 
+    @property
+    def pierced(self) -> np.ndarray:
+        """Which are on a via through the silicon of their lower tier, bool [crossings].
+
+        The first two tiers are face to face, all others face to back.
+        """
+        return self.lower > 0
+
     def __len__(self) -> int:
         return len(self.net)
 
