@@ -235,7 +235,8 @@ def verilog(netlist: Netlist, library: Library) -> str:
 
     A net may have several ports of one bit; those that do not have its name are joined to it.
     """
-    lines = [f"module {netlist.name} ({', '.join(netlist.ports)});"]
+    names = ",\n  ".join(netlist.ports)
+    lines = [f"module {netlist.name} ({names});"]
     for name, port in netlist.ports.items():
         vector = f"[{len(port.nets) - 1}:0] " if len(port.nets) > 1 else ""
         lines.append(f"  {port.direction} {vector}{name};")

@@ -136,10 +136,11 @@ def top_verilog(design: Design, ports: list[list[TierPort]], *, stubs: bool = Fa
     inner = {port.joint: None for mine in ports for port in mine if port.side != EDGE}
     lines += [f"  wire {joint};" for joint in inner]
     for tier, mine in enumerate(ports):
-        pins = ", ".join(f".{port.name}({port.joint})" for port in mine)
-        lines.append(f"  {tier_name(netlist.name, tier)} tier{tier} ({pins});")
+        # A pin a line: there are thousands, and Verilator takes no line of so many words.
+        pins = ",\n    ".join(f".{port.name}({port.joint})" for port in mine)
+        lines.append(f"  {tier_name(netlist.name, tier)} tier{tier} (\n    {pins}\n  );")
     return "\n".join([*lines, "endmodule", ""])
 
 
 def _names(ports: list[TierPort]) -> str:
-    return ", ".join(port.name for port in ports)
+    return ",\n  ".join(port.name for port in ports)
