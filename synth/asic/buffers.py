@@ -80,9 +80,12 @@ def buffers(library: Library) -> list[Cell]:
 
 def strong_enough(library: Library, load_ff: float) -> Cell:
     """Smallest buffer that drives a load in :data:`LOAD_PS`, or the strongest."""
-    found = buffers(library)
-    enough = [cell for cell in found if cell.ps_per_ff * load_ff <= LOAD_PS]
-    return (enough or found[-1:])[0]
+    return first_that_drives(buffers(library), load_ff)
+
+
+def first_that_drives(cells: Sequence[Cell], load_ff: float) -> Cell:
+    """First cell that drives a load in :data:`LOAD_PS`, or the last."""
+    return next((cell for cell in cells if cell.ps_per_ff * load_ff <= LOAD_PS), cells[-1])
 
 
 def is_buffer(cell: Cell) -> bool:

@@ -82,6 +82,11 @@ class Cell:
     offsets: Mapping[str, tuple[float, float]] | None = field(default=None, repr=False)
 
     @property
+    def input_ff(self) -> float:
+        """Load of all inputs together, in fF."""
+        return sum(pin.cap_ff for pin in self.pins.values() if pin.direction == "input")
+
+    @property
     def clock(self) -> str | None:
         """Pin that takes the clock, if there is one."""
         return next((name for name, pin in self.pins.items() if pin.is_clock), None)

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from .buffers import LOAD_PS, WIRE_FF
+from .buffers import WIRE_FF, first_that_drives
 from .cells import Cell, Library
 from .netlist import Netlist
 
@@ -100,8 +100,7 @@ def size_gates(netlist: Netlist, library: Library) -> Netlist:
         if not library[one.cell].enable:
             return one
         load = load_ff[one.pins[_roles(library[one.cell])[2]]]
-        enough = [cell for cell in gates if cell.ps_per_ff * load <= LOAD_PS]
-        return replace(one, cell=(enough or gates[-1:])[0].name)
+        return replace(one, cell=first_that_drives(gates, load).name)
 
     return replace(netlist, instances=[sized(one) for one in netlist.instances])
 

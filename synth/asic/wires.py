@@ -52,14 +52,9 @@ class Wires:
     via_kohm: float = VIA_KOHM
 
     @property
-    def repeater_ff(self) -> float:
-        """Load of a repeater's input."""
-        return sum(pin.cap_ff for pin in self.repeater.pins.values())
-
-    @property
     def span_um(self) -> float:
         """Distance of repeaters that makes a long wire fastest."""
-        stage = self.repeater.delay_ps + self.repeater.ps_per_ff * self.repeater_ff
+        stage = self.repeater.delay_ps + self.repeater.ps_per_ff * self.repeater.input_ff
         return math.sqrt(2 * stage / (self.kohm_per_um * self.ff_per_um))
 
     def joints_ff(self, joints: Joints) -> float:
@@ -81,15 +76,17 @@ class Wires:
     @property
     def _ps_per_um(self) -> float:
         span = self.span_um
-        stage = self.repeater.delay_ps + self.repeater.ps_per_ff * self.repeater_ff
+        stage = self.repeater.delay_ps + self.repeater.ps_per_ff * self.repeater.input_ff
         return (
             stage / span
             + self.repeater.ps_per_ff * self.ff_per_um
-            + self.kohm_per_um * (self.repeater_ff + self.ff_per_um * span / 2)
+            + self.kohm_per_um * (self.repeater.input_ff + self.ff_per_um * span / 2)
         )
 
     def energy_fj(self, length_um: float, voltage: float, joints: Joints = NO_JOINTS) -> float:
         """Energy of one transition of a wire, with its repeaters."""
         repeaters = int(length_um / self.span_um)
-        farads = self.ff_per_um * length_um + self.joints_ff(joints) + repeaters * self.repeater_ff
+        farads = (
+            self.ff_per_um * length_um + self.joints_ff(joints) + repeaters * self.repeater.input_ff
+        )
         return farads * voltage**2 / 2 + repeaters * self.repeater.energy_fj

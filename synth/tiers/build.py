@@ -20,7 +20,7 @@ from synth.equiv.prove import Proof, prove
 
 from . import pictures, verilog
 from .assign import FOLDED, STYLES, Options, assign
-from .bonds import check_room, place_bonds
+from .bonds import check_room
 from .design import Design
 from .exports import deffile
 from .exports.kit import Kit
@@ -88,10 +88,9 @@ def build(preset: Preset, stacking: Stacking, say: Callable[[str], None] = print
     say(report(design, tiers, outline.area))
     check_room(Crossing.of(design, tiers), outline, sizes.pitch_um)
     flat = reference(preset, design, say)
-    spread = place_timed(
+    placed = place_timed(
         design, tiers, outline, pitch_um=sizes.pitch_um, start=start, progress=True
     )
-    placed = place_bonds(spread, sizes.pitch_um)
     activity = activity_of(preset, design, say)
     stacks = {FLAT: flat, stacking.name: placed}
     timed = {name: timing(stack) for name, stack in stacks.items()}

@@ -48,7 +48,7 @@ class ClockTree:
     def energy_fj(self, library: Library) -> float:
         """Energy of one transition: wires, buffers and joints, without the sinks' pins."""
         wires = default_wires(library)
-        inputs = sum(_input_ff(buffer) for buffer in self.buffers)
+        inputs = sum(buffer.input_ff for buffer in self.buffers)
         farads = wires.ff_per_um * self.wire_um + inputs + self.joints_ff
         return farads * library.voltage**2 / 2 + sum(one.energy_fj for one in self.buffers)
 
@@ -88,12 +88,12 @@ def grow(
             level.append((sinks[members].mean(axis=0), strong_enough(library, below_ff)))
         used += [buffer for _, buffer in level]
         sinks = np.array([middle for middle, _ in level])
-        loads_ff = np.array([_input_ff(buffer) for _, buffer in level])
+        loads_ff = np.array([buffer.input_ff for _, buffer in level])
     load_ff = float(loads_ff.sum()) + wires.driven_ff(um)
     if load_ff > drive_ff:
         first = strong_enough(library, load_ff)
         used.append(first)
-        load_ff = _input_ff(first)
+        load_ff = first.input_ff
     return ClockTree(total + um, tuple(used), load_ff)
 
 
@@ -181,7 +181,3 @@ def clock_trees(
 def drives_ff(cell: Cell) -> float:
     """Load that a cell drives in time."""
     return LOAD_PS / cell.ps_per_ff if cell.ps_per_ff else math.inf
-
-
-def _input_ff(buffer: Cell) -> float:
-    return sum(pin.cap_ff for pin in buffer.pins.values() if pin.direction == "input")

@@ -38,9 +38,9 @@ def place_timed(
 ) -> Placement:
     """Legal places of the round with the least sum of clock period and slowest memory's way.
 
-    In a stack with vias through silicon those go to sites, ``pitch_um`` apart, at the end. In one
-    more round cells gather around them; it counts if it makes none of period, slowest memory's way
-    and slowest access longer.
+    Bonds go to sites, ``pitch_um`` apart, at the end. In a stack with vias through silicon cells
+    gather around those in one more round; it counts if it makes none of period, slowest memory's
+    way and slowest access longer.
 
     Parameters and errors are those of :func:`synth.tiers.placement.stack.place`, and errors those
     of :func:`synth.tiers.bonds.place_bonds`.
@@ -55,9 +55,9 @@ def place_timed(
         timed = figures.timing(placed)
         if _lateness(timed) < least:
             best, least = placed, _lateness(timed)
-    if not best.crossing.pierced.any():
-        return best
     joined = place_bonds(best, pitch_um)
+    if not joined.crossing.pierced.any():
+        return joined
     before = figures.timing(joined)
     settled = place_bonds(vias.settle(joined, slow_weights(design, before)), pitch_um)
     after = figures.timing(settled)

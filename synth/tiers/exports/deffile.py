@@ -33,6 +33,7 @@ def def_text(
     outline: Outline,
     pins: Iterable[PlacedPin],
     places: dict[str, tuple[float, float]] | None,
+    pin_layer: str = PIN_LAYER,
 ) -> str:
     """Write a DEF; instances have no place if ``places`` is None."""
     units = library.database_units
@@ -60,7 +61,7 @@ def def_text(
             turned = not library[one.cell].macro and round(y / library.row_um) % 2
             at = f" + PLACED {_at(x, y, units)} {'FS' if turned else 'N'}"
         lines.append(f"- {one.name} {one.cell}{at} ;")
-    lines += ["END COMPONENTS", *_pins(list(pins), netlist, units)]
+    lines += ["END COMPONENTS", *_pins(list(pins), netlist, units, pin_layer)]
     joined: dict[int, list[str]] = defaultdict(list)
     for name, (_, net) in netlist.port_bits.items():
         joined[net].append(f"( PIN {name} )")
@@ -73,10 +74,10 @@ def def_text(
     return "\n".join([*lines, "END NETS", "END DESIGN", ""])
 
 
-def _pins(pins: list[PlacedPin], netlist: Netlist, units: int) -> list[str]:
+def _pins(pins: list[PlacedPin], netlist: Netlist, units: int, pin_layer: str) -> list[str]:
     lines = [f"PINS {len(pins)} ;"]
     for pin in pins:
-        layer, half = (BOND_LAYER, _BOND_UM) if pin.bond else (PIN_LAYER, _PIN_UM)
+        layer, half = (BOND_LAYER, _BOND_UM) if pin.bond else (pin_layer, _PIN_UM)
         net = netlist.nets[netlist.port_bits[pin.name][1]]
         lines += [
             f"- {pin.name} + NET {net} + DIRECTION {pin.direction.upper()} + USE SIGNAL",
@@ -100,7 +101,7 @@ def flat_pins(placement: Placement) -> list[PlacedPin]:
     ]
 
 
-def flat_def(placement: Placement, *, placed: bool) -> str:
+def flat_def(placement: Placement, *, placed: bool, pin_layer: str = PIN_LAYER) -> str:
     """Whole netlist as one die; ``placed`` for the 2D reference, else a floorplan with its pins."""
     design = placement.design
     return def_text(
@@ -109,6 +110,7 @@ def flat_def(placement: Placement, *, placed: bool) -> str:
         placement.outline,
         flat_pins(placement),
         instance_places(placement) if placed else None,
+        pin_layer,
     )
 
 

@@ -46,10 +46,9 @@ def write(
     (seed / "1_synth.sdc").write_text(sdc(name, period_ps))
     library = replace(design.library, site=SITE)
     floorplan = replace(placement, design=replace(design, library=library))
-    # The floorplan has the ports' layer alone, in our name for it.
-    text = flat_def(floorplan, placed=False).replace(
-        f"+ LAYER {PIN_LAYER} ", f"+ LAYER {LAYERS[''].format(PIN_LAYER.removeprefix('metal'))} "
-    )
+    # Our layer of the ports, as the platform calls it.
+    layer = LAYERS[""].format(PIN_LAYER.removeprefix("metal"))
+    text = flat_def(floorplan, placed=False, pin_layer=layer)
     (seed / "2_2_floorplan_io.def").write_text(text)
     (seed / "2_2_floorplan_io.v").write_text(verilog(design.netlist, design.library))
     (seed / "partition.txt").write_text(partition_text(placement))
